@@ -1,0 +1,228 @@
+"""Every choice a user can make, in one place, with the presets.
+
+Fields marked ◇ settle what the paper leaves open; their default is the better one of those measured
+(`docs/results.md`), and the paper's own form is one of the other values.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from napari_lookagain.errors import InputError
+
+Budget = Field(0.25, ge=0, le=1)
+Preset = Literal["quick", "paper"]
+
+
+class Section(BaseModel):
+    """A frozen group of settings in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FeatureConfig(Section):
+    """Eq. 1: what the motion encoder reads at every frame."""
+
+    frame: Literal["egocentric", "arena"] = "egocentric"
+    """◇ Frame of reference of the keypoints; "arena" is the paper's, divided by (W, H)."""
+    confidence_threshold: float = Field(0.25, ge=0, le=1)
+    """Keypoints below this confidence count as missing (appendix B of the paper)."""
+
+
+class MotionConfig(Section):
+    """Eq. 2–6: sizes of the motion encoder."""
+
+    latent_width: int = Field(128, ge=1)
+    codes: int = Field(512, ge=2)
+    levels: int = Field(2, ge=1)
+    width: int = Field(256, ge=8)
+    heads: int = Field(8, ge=1)
+    layers: int = Field(4, ge=1)
+    social_layers: int = Field(2, ge=1)
+    window: int = Field(128, ge=2)
+    """Frames in a window; positions are learnt for this many."""
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads or self.latent_width % self.heads:
+            raise ValueError(f"width {self.width} and latent_width {self.latent_width} must be multiples of heads")
+        return self
+
+
+class LookConfig(Section):
+    """Eq. 13–17: when to look, and what a frame not looked at inherits."""
+
+    budget: float = Budget
+    """Share of the valid frames of a window to look at."""
+    select: Literal["spread", "topk", "grid", "random"] = "spread"
+    """◇ How looks are chosen: by the gate with diminishing returns, the paper's top-k, a regular grid or at random."""
+    fill: Literal["hold", "zero"] = "hold"
+    """◇ A frame not looked at holds the nearest look, or is zero as in the paper."""
+    noise: Literal["annealed", "paper", "none"] = "annealed"
+    """◇ Exploration in training: on the gate's logit and annealed, as in Eq. 16 (σ = 1 on the score), or none."""
+    vary_budget: float = Field(0.7, ge=0, le=1)
+    """◇ Share of training batches whose budget is drawn log-uniformly from 0.02 to 1, so that one model serves all
+    budgets between; 0 in the paper."""
+    terms: tuple[Literal["reliability", "saliency", "semantics"], ...] = ("reliability", "saliency", "semantics")
+    """What the gate reads (Eq. 14); leave one out for the paper's ablation."""
+    layers: int = Field(2, ge=1)
+
+
+class VisionConfig(Section):
+    """Eq. 7: which eye, and what it is shown."""
+
+    encoder: str = "pca"
+    """"pca", an alias or a name on a hub, or a folder with weights."""
+    crop: Literal["turned", "plain", "frame"] = "turned"
+    """◇ A crop turned to the animal's heading, an upright crop, or the whole frame."""
+    crop_scale: float = Field(4.0, gt=0)
+    """◇ Side of the crop in body lengths (at least 64 px)."""
+    components: int = Field(64, ge=1)
+    """Width of the "pca" encoder."""
+
+
+class PretrainConfig(Section):
+    """Eq. 8–12."""
+
+    epochs: int = Field(300, ge=1)
+    learning_rate: float = Field(1e-4, gt=0)
+    final_learning_rate: float = Field(1e-5, ge=0)
+    batch: int = Field(16, ge=1)
+    stride: int = Field(64, ge=1)
+    """Frames from the start of a window to that of the next; at most a window."""
+    mask_share: float = Field(0.15, gt=0, lt=1)
+    """◇ Share of frames hidden, in spans of `mask_span` frames."""
+    mask_span: tuple[int, int] = (4, 16)
+    horizons: tuple[int, ...] = (4, 8, 16)
+    horizon_weights: tuple[float, ...] = (1.0, 0.7, 0.4)
+    pred_weight: float = Field(0.5, ge=0)
+    rvq_weight: float = Field(0.1, ge=0)
+    recon_weight: float = Field(0.1, ge=0)
+    commitment: float = Field(0.25, ge=0)
+
+    @model_validator(mode="after")
+    def _lists_fit(self) -> Self:
+        if len(self.horizons) != len(self.horizon_weights) or min(self.horizons, default=1) < 1:
+            raise ValueError("horizons must be frames ahead, 1 or more, with one of horizon_weights each")
+        if not 1 <= self.mask_span[0] <= self.mask_span[1]:
+            raise ValueError(f"mask_span {self.mask_span} must go from the shortest span to the longest, 1 or more")
+        return self
+
+
+class FinetuneConfig(Section):
+    """Eq. 18–25."""
+
+    epochs: int = Field(50, ge=1)
+    learning_rate: float = Field(5e-5, gt=0)
+    final_learning_rate: float = Field(1e-5, ge=0)
+    batch: int = Field(16, ge=1)
+    patience: int = Field(20, ge=1)
+    """Epochs without a better validation loss before training stops."""
+    clusters: int = Field(8, ge=2)
+    tv_weight: float = Field(0.1, ge=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    motion_dropout: float = Field(0.5, ge=0, lt=1)
+    """◇ Share of windows whose motion embedding the behavior head does not get, so that it learns to read the looks;
+    0 in the paper."""
+    correct_prior: bool = True
+    """◇ Undo the class weights of the loss in the probabilities; False in the paper."""
+
+
+class TrainingConfig(Section):
+    """What both stages of training share."""
+
+    seed: int = Field(0, ge=0)
+    validation_share: float = Field(0.15, ge=0, lt=1)
+    """Share of windows held out to report on, and to choose the best epoch by."""
+    choose_from: int = Field(20, ge=1)
+    """◇ Fewest held-out windows that the best epoch is chosen by; a handful would choose by chance, and then the last
+    epoch is kept and the held-out windows only report."""
+    max_windows: int = Field(2000, ge=1)
+    """A longer recording is trained on this many windows, spread over time and motion energy."""
+    weight_decay: float = Field(0.01, ge=0)
+    gradient_clip: float = Field(1.0, gt=0)
+
+
+class Config(Section):
+    """All settings of a run; saved with it and with every model.
+
+    `Config.preset("quick")` trains in minutes on two cores with the better choices; `Config.preset("paper")` has the
+    papers' values and forms throughout.
+    """
+
+    features: FeatureConfig = FeatureConfig()
+    motion: MotionConfig = MotionConfig()
+    look: LookConfig = LookConfig()
+    vision: VisionConfig = VisionConfig()
+    pretrain: PretrainConfig = PretrainConfig()
+    finetune: FinetuneConfig = FinetuneConfig()
+    training: TrainingConfig = TrainingConfig()
+
+    @classmethod
+    def preset(cls, name: Preset = "quick", **changes: Any) -> Self:
+        """A named set of choices, with changes such as ``look={"budget": 0.1}`` on top.
+
+        Raises
+        ------
+        InputError
+            When the preset or a key is unknown, or a value is out of its bounds.
+        """
+        if name not in _PRESETS:
+            raise InputError(f"There is no preset {name!r}; choose one of {', '.join(_PRESETS)}.")
+        return cls.parse(_PRESETS[name]).updated(**changes)
+
+    def updated(self, **changes: Any) -> Self:
+        """These settings with some changed, section by section: ``config.updated(look={"budget": 0.1})``."""
+        settings = self.model_dump()
+        for section, values in changes.items():
+            settings[section] = {**settings.get(section, {}), **values}
+        return self.parse(settings)
+
+    @classmethod
+    def parse(cls, settings: dict[str, Any]) -> Self:
+        """Settings from plain values, as read from ``config.json``.
+
+        Raises
+        ------
+        InputError
+            When a key is unknown (the nearest known one is named) or a value is out of its bounds.
+        """
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            raise InputError(_sentence(cls, error)) from error
+
+
+_PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {
+        "motion": {"width": 128, "heads": 4, "layers": 2},
+        "pretrain": {"epochs": 80, "learning_rate": 1e-3, "final_learning_rate": 1e-5, "batch": 4},
+        "finetune": {"epochs": 60, "learning_rate": 1e-3, "final_learning_rate": 1e-5, "batch": 4, "patience": 60},
+        "training": {"max_windows": 200},
+    },
+    "paper": {
+        "features": {"frame": "arena"},
+        "look": {"select": "topk", "fill": "zero", "noise": "paper", "vary_budget": 0.0},
+        "vision": {"encoder": "qwen3-vl", "crop": "plain"},
+        "finetune": {"motion_dropout": 0.0, "correct_prior": False},
+    },
+}
+
+
+def _sentence(model: type[BaseModel], error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    name = ".".join(path)
+    if first["type"] == "value_error":
+        return f"The settings of {name} do not fit each other: {first['ctx']['error']}."
+    if first["type"] != "extra_forbidden":
+        return f"The setting {name} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
+    section: Any = model
+    for part in path[:-1]:
+        section = section.model_fields[part].annotation
+    near = difflib.get_close_matches(path[-1], section.model_fields, n=1, cutoff=0.0)
+    return f"There is no setting {name!r}; the nearest is {'.'.join([*path[:-1], *near])!r}."

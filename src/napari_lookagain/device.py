@@ -1,0 +1,28 @@
+"""Where the model works: one word for the device, through accelerate."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
+
+from napari_lookagain.errors import InputError
+
+
+def accelerator(device: str) -> Accelerator:
+    """An accelerator on the device asked for; "auto" takes the best there is, and bf16 where a GPU has it.
+
+    Raises
+    ------
+    InputError
+        When there is no such device.
+    """
+    there = {"auto": True, "cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device, False):
+        usable = ", ".join(name for name, usable in there.items() if usable)
+        raise InputError(f"There is no device {device!r} here; choose one of {usable}.")
+    on_gpu = device in ("auto", "cuda") and torch.cuda.is_available()
+    on_cpu = device == "cpu"
+    if not PartialState(cpu=on_cpu).use_distributed:  # accelerate keeps the first device that a process asked for
+        AcceleratorState._reset_state(True)
+    return Accelerator(cpu=on_cpu, mixed_precision="bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no")

@@ -1,0 +1,1 @@
+"""The model: torch only, knows no recording, file or screen."""

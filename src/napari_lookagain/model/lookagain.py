@@ -1,0 +1,220 @@
+"""LookAgain: keypoints on every frame, pixels on the few that a learnt gate asks for."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from napari_lookagain.config import Config
+from napari_lookagain.errors import InputError
+from napari_lookagain.files import atomic_path
+from napari_lookagain.model.grounding import Gate, GateScore, VisualContext, explore, select_frames
+from napari_lookagain.model.heads import BehaviorHead, ClusterHead
+from napari_lookagain.model.layers import MLP
+from napari_lookagain.model.motion import Motion, MotionEncoder
+
+SCHEMA = 1
+Kind = Literal["behavior", "cluster"]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model was made for; a session that differs in it is refused.
+
+    Parameters
+    ----------
+    keypoint_names
+        J names, in the order of the descriptor.
+    n_coords
+        C, 2 or 3.
+    n_features
+        N, columns of the motion descriptor.
+    n_neighbors
+        Neighbors in the descriptor.
+    visual_width
+        D_v of the vision encoder.
+    kind
+        "behavior": the head was trained on scored frames; "cluster": it discovers.
+    names
+        K names of behaviors or clusters.
+    """
+
+    keypoint_names: tuple[str, ...]
+    n_coords: int
+    n_features: int
+    n_neighbors: int
+    visual_width: int
+    kind: Kind
+    names: tuple[str, ...]
+
+    def check_keypoints(self, names: tuple[str, ...], n_coords: int, recording: str) -> None:
+        """Refuse a recording with other keypoints.
+
+        Raises
+        ------
+        InputError
+            With both lists of names.
+        """
+        if (names, n_coords) != (self.keypoint_names, self.n_coords):
+            raise InputError(
+                f"{recording} has the keypoints {', '.join(names)} in {n_coords} coordinates, but the model knows "
+                f"{', '.join(self.keypoint_names)} in {self.n_coords}; use a model trained on such recordings, or "
+                "keypoints of the same names in the same order."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What the model says of a batch of windows.
+
+    Parameters
+    ----------
+    motion, gate
+        What every frame told.
+    looked
+        (B, A, T) bool: where the pixels were looked at.
+    head
+        Logits (B, A, T, K) of behaviors, or features f (B, A, T, D_z) to be clustered.
+    """
+
+    motion: Motion
+    gate: GateScore
+    looked: Tensor
+    head: Tensor
+
+
+class LookAgain(nn.Module):
+    """The whole model (figure 1); `forward` reads as the figure, and each of its steps can be called alone.
+
+    Parameters
+    ----------
+    card
+        What the model is made for.
+    config
+        Sizes and choices.
+    """
+
+    def __init__(self, card: ModelCard, config: Config | None = None) -> None:
+        super().__init__()
+        self.card, self.config = card, config or Config()
+        sizes, look = self.config.motion, self.config.look
+        n_keypoints, dropout = len(card.keypoint_names), self.config.finetune.dropout
+        pose_width = n_keypoints * card.n_coords
+        self.motion_encoder = MotionEncoder(card.n_features, pose_width, n_keypoints, sizes)
+        self.predict_keypoints = nn.Linear(sizes.width, pose_width)
+        self.predict_vision = nn.ModuleList(
+            MLP(sizes.width, card.visual_width, hidden=sizes.width) for _ in self.config.pretrain.horizons
+        )
+        self.gate = Gate(sizes.width, look.terms)
+        self.visual_context = VisualContext(card.visual_width, sizes.width, sizes.heads, sizes.window, look, dropout)
+        self.head: BehaviorHead | ClusterHead
+        if card.kind == "behavior":
+            self.head = BehaviorHead(sizes.width, len(card.names), dropout, self.config.finetune.motion_dropout)
+        else:
+            self.head = ClusterHead(sizes.width, sizes.latent_width, len(card.names))
+
+    def forward(
+        self,
+        motion: Tensor,
+        valid: Tensor,
+        visual_features: Tensor,
+        budget: float | None = None,
+        progress: float = 1.0,
+    ) -> Output:
+        """Keypoints → motion → gate → looks → context → head.
+
+        Parameters
+        ----------
+        motion
+            m, (B, A, T, N).
+        valid
+            (B, A, T) bool; False at padding.
+        visual_features
+            v_raw, (B, A, T, D_v); read only where the gate looks.
+        budget
+            Share of valid frames to look at; by default the configured one.
+        progress
+            Share of the training that is done, for the noise of Eq. 16.
+        """
+        budget = self.config.look.budget if budget is None else budget
+        encoded = self.motion_encoder(motion, valid)
+        gate = self.gate(encoded)  # (B, A, T)
+        looked = self.choose(gate, valid, budget, progress)  # (B, A, T)
+        context = self.visual_context(visual_features, gate.score, looked, valid)  # (B, A, T, D)
+        return Output(encoded, gate, looked, self.head(self.head.read(encoded), context))
+
+    def choose(self, gate: GateScore, valid: Tensor, budget: float, progress: float = 1.0) -> Tensor:
+        """Eq. 16: the frames to look at, (B, A, T) bool; noise in training only."""
+        noise = self.config.look.noise if self.training else "none"
+        return select_frames(explore(gate.logit, noise, progress), valid, budget, self.config.look.select)
+
+    def grounding_parameters(self) -> list[nn.Parameter]:
+        """What fine-tuning learns: gate, visual context and head; the motion encoder stays as it is."""
+        return [p for part in (self.gate, self.visual_context, self.head) for p in part.parameters()]
+
+    def fingerprint(self) -> str:
+        """Tell this model from another by its weights and choices, for what is kept of its work."""
+        digest = blake2b(str(self.config).encode(), digest_size=16)
+        for value in self.state_dict().values():
+            digest.update(value.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``config.json`` and then ``weights.safetensors`` to a folder: one that holds weights is whole."""
+        folder = Path(folder)
+        card = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self.card).items()}
+        with atomic_path(folder / "config.json") as path:
+            text = json.dumps({"schema": SCHEMA, "card": card, "config": self.config.model_dump()}, indent=2)
+            path.write_text(text, encoding="utf-8")
+        with atomic_path(folder / "weights.safetensors") as path:
+            path.write_bytes(save({name: value.contiguous() for name, value in self.state_dict().items()}))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read a model folder.
+
+        Raises
+        ------
+        InputError
+            When the folder holds no model, a damaged one, or one written by a newer version.
+        """
+        folder = Path(folder)
+        told = _read_json(folder / "config.json")
+        schema = told.get("schema")
+        if isinstance(schema, int) and schema > SCHEMA:
+            raise InputError(
+                f"{folder} was written by a newer version (schema {schema}, this one reads up to {SCHEMA}); "
+                "update napari-lookagain."
+            )
+        try:
+            card: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in told["card"].items()
+            }
+            model = cls(ModelCard(**card), Config.parse(told["config"]))
+            model.load_state_dict(load_file(folder / "weights.safetensors"))
+        except InputError:
+            raise
+        except Exception as error:  # safetensors, torch and json each raise their own
+            reason = str(error).splitlines()[0]
+            raise InputError(f"The model in {folder} is damaged ({reason}); train it again or copy it anew.") from error
+        return model.eval()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path.parent} is not a model folder: it has no {path.name}; name the folder that training wrote."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); train the model again or copy it anew.") from error
+    if not isinstance(told, dict):
+        raise InputError(f"{path} is not a model's configuration; name the folder that training wrote.")
+    return told

@@ -1,0 +1,142 @@
+"""Eq. 12, 19 and 24–25: what a batch of windows costs, in pretraining and in fine-tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from napari_lookagain.config import LookConfig
+from napari_lookagain.model import losses
+from napari_lookagain.model.lookagain import LookAgain
+
+SMALLEST_BUDGET = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch of windows, zero-padded in time and in animals.
+
+    Parameters
+    ----------
+    motion
+        (B, A, T, N) float32.
+    valid
+        (B, A, T) bool; False at padding.
+    visual_features
+        (B, A, T, D_v) float32.
+    behavior
+        (B, A, T) int64, −1 = unscored or padding.
+    """
+
+    motion: Tensor
+    valid: Tensor
+    visual_features: Tensor
+    behavior: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(*(getattr(self, name).to(device) for name in Batch.__slots__))
+
+
+class Pretraining(nn.Module):
+    """Eq. 12: ``L = L_mask + 0.5 L_pred + 0.1 L_RVQ + 0.1 L_recon``."""
+
+    def __init__(self, model: LookAgain) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of a batch by name; "loss" is the one to minimize."""
+        config, encoder, valid = self.model.config.pretrain, self.model.motion_encoder, batch.valid
+        hidden = hide_spans(valid, config.mask_share, config.mask_span)
+        motion = encoder(batch.motion, valid, hidden)
+        target = encoder.standardize(batch.motion)  # (B, A, T, N)
+        pose, seen = target[..., : encoder.pose_width], encoder.confidence(batch.motion) > 0
+        ahead = [predict(motion.embedding) for predict in self.model.predict_vision]
+        each = {
+            "mask": losses.masked_keypoint_loss(self.model.predict_keypoints(motion.embedding), pose, seen, hidden),
+            "pred": losses.vision_prediction_loss(
+                ahead, batch.visual_features, valid, config.horizons, config.horizon_weights
+            ),
+            "rvq": losses.commitment_loss(motion.latent, motion.tokens, valid, config.commitment),
+            "recon": losses.reconstruction_loss(encoder.decode(motion.tokens, valid), target, valid),
+        }
+        weights = {"mask": 1.0, "pred": config.pred_weight, "rvq": config.rvq_weight, "recon": config.recon_weight}
+        return {"loss": sum((weights[name] * loss for name, loss in each.items()), torch.zeros(())), **each}
+
+
+class Finetuning(nn.Module):
+    """Eq. 19 for a behavior head; Eq. 24 + 0.1 · Eq. 25 for a cluster head. The motion encoder is frozen.
+
+    Parameters
+    ----------
+    model
+        Whose gate, visual context and head learn.
+    weights
+        (K,) class weights of a behavior head.
+    """
+
+    weights: Tensor | None
+
+    def __init__(self, model: LookAgain, weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("weights", weights)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode for all but the frozen motion encoder, whose codebooks must not move."""
+        super().train(mode)
+        self.model.motion_encoder.eval()
+        return self
+
+    def forward(self, batch: Batch, target: Tensor | None, progress: float) -> dict[str, Tensor]:
+        """Losses of a batch by name; "loss" is the one to minimize.
+
+        Parameters
+        ----------
+        batch
+            The windows.
+        target
+            p of Eq. 23, (B, A, T, K), for a cluster head; None for a behavior head.
+        progress
+            Share of the training that is done, for the noise of Eq. 16.
+        """
+        budget = training_budget(self.model.config.look) if self.training else None
+        output = self.model(batch.motion, batch.valid, batch.visual_features, budget, progress)
+        if target is None:
+            assert self.weights is not None
+            loss = losses.classification_loss(output.head, batch.behavior, self.weights)
+            return {"loss": loss, "error": losses.classification_error(output.head, batch.behavior, self.weights)}
+        q = self.model.head.probabilities(output.head)  # (B, A, T, K)
+        dec = losses.clustering_loss(q[batch.valid], target[batch.valid])
+        tv = losses.total_variation_loss(output.gate.score, batch.valid)
+        return {"loss": dec + self.model.config.finetune.tv_weight * tv, "dec": dec, "tv": tv}
+
+
+def training_budget(config: LookConfig) -> float:
+    """The budget of a batch: the configured one, or one drawn log-uniformly from 0.02 to 1 (`vary_budget`).
+
+    The paper trains at one budget. With varied ones the model serves every budget from 0.02 on, and learns from more
+    looks than it may take later. A model with budget 0 never looks; only such a model has learnt to do without any.
+    """
+    drawn, exponent = torch.rand(2).tolist()
+    if config.budget == 0 or drawn >= config.vary_budget:
+        return config.budget
+    return float(SMALLEST_BUDGET ** (1 - exponent))
+
+
+def hide_spans(valid: Tensor, share: float, span: tuple[int, int]) -> Tensor:
+    """Frames to hide at the input (Eq. 8), (B, A, T) bool: about `share` of them, in spans of `span` frames.
+
+    The paper hides "a random subset"; hidden one by one, a frame is told by its neighbors.
+    """
+    batch, animals, frames = valid.shape
+    n_spans = max(1, round(share * frames / (sum(span) / 2)))
+    shape = (batch, animals, n_spans, 1)
+    length = torch.randint(span[0], span[1] + 1, shape, device=valid.device)
+    start = torch.randint(1 - span[0], frames, shape, device=valid.device)
+    time = torch.arange(frames, device=valid.device)
+    return ((time >= start) & (time < start + length)).any(2) & valid

@@ -1,0 +1,272 @@
+"""From a recording to an ethogram: keypoints on every frame, a look at the few the gate asks for (section 3.2)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+
+from napari_lookagain.batches import Batches, Recording
+from napari_lookagain.device import accelerator
+from napari_lookagain.errors import InputError
+from napari_lookagain.ethogram import Ethogram
+from napari_lookagain.features import MotionFeatures
+from napari_lookagain.model.grounding import select_frames
+from napari_lookagain.model.lookagain import LookAgain
+from napari_lookagain.progress import Progress
+from napari_lookagain.session import Session
+from napari_lookagain.vision.cache import Features
+from napari_lookagain.vision.encoder import VisionEncoder
+from napari_lookagain.vision.look import see
+from napari_lookagain.windows import Stitcher, Window, sliding_windows
+
+BATCH = 16  # windows
+GATE = ("logit", "reliability", "saliency", "semantics")
+
+
+@dataclass(frozen=True)
+class MotionPass:
+    """What keypoints alone told of a whole recording; a new budget starts from here.
+
+    Parameters
+    ----------
+    read
+        (A, T, F) float32: what the model's head reads of the motion encoder, ê or z_q.
+    gate
+        (A, T, 4) float32: the gate's logit and its terms c_t, g_t and s_t.
+    """
+
+    read: np.ndarray
+    gate: np.ndarray
+
+
+def predict(
+    model: LookAgain,
+    session: Session,
+    encoder: VisionEncoder | None = None,
+    *,
+    budget: float | None = None,
+    device: str = "auto",
+) -> Generator[Progress, None, Ethogram]:
+    """Segment or classify every frame of a recording.
+
+    Keypoints are read in overlapping windows, the gate scores every frame, k = ceil(budget × frames) of every window
+    and animal are decoded and encoded, and the head's outputs are averaged where windows overlap. Nothing of the video
+    is read before the gate has decided. In a session with a folder the motion pass and the looks are kept there, so
+    that another budget repeats only the look.
+
+    Parameters
+    ----------
+    model, encoder
+        As trained together; without a video, or at budget 0, no encoder is needed.
+    session
+        With the keypoints that the model knows.
+    budget
+        Share of frames to look at, 0–1; by default the one the model was trained with. At 0 no video is opened.
+    device
+        "auto", "cpu", "cuda" or "mps".
+
+    Returns
+    -------
+    Ethogram
+        Of behaviors or clusters, by the model's head.
+
+    Raises
+    ------
+    InputError
+        When the keypoints are not the model's, the budget is not in 0–1, or the video is missing or not the session's.
+    """
+    budget = settle_budget(model, session, encoder, budget)
+    place = accelerator(device).device
+    model.to(place).eval()
+    motion = yield from _read_motion(model, session, place)
+    looked = choose_looks(model, motion, budget)  # (T, A)
+    features = None
+    if encoder is not None and looked.any():
+        features = yield from see(session, encoder, model.config, looked)
+    probabilities = yield from _read_head(model, motion, looked, features, place)
+    model.cpu()
+    return _ethogram(model, session, motion, looked, probabilities)
+
+
+def settle_budget(
+    model: LookAgain, session: Session, encoder: VisionEncoder | None, budget: float | None = None
+) -> float:
+    """The budget that `predict` will use; parameters and errors as there, before anything is read or written."""
+    model.card.check_keypoints(session.keypoint_names, session.n_coords, session.recording)
+    budget = model.config.look.budget if budget is None else budget
+    if not 0 <= budget <= 1:
+        raise InputError(f"The budget is {budget}; it is the share of frames to look at, a number from 0 to 1.")
+    if budget > 0 and (session.video is None or encoder is None):
+        raise InputError(f"{session.recording} cannot be looked at without a video and a vision encoder; use budget 0.")
+    return budget
+
+
+def choose_looks(model: LookAgain, motion: MotionPass, budget: float) -> np.ndarray:
+    """Where to look, (T, A) bool: k = ceil(budget × frames) of every window and animal, windows not overlapping."""
+    n_animals, n_frames, _ = motion.gate.shape
+    length = model.config.motion.window
+    looked = np.zeros((n_animals, n_frames), bool)
+    torch.manual_seed(model.config.training.seed)  # for select="random"
+    windows = sliding_windows(n_frames, length)
+    for some in _in_batches(windows):
+        score, valid = np.zeros((len(some), n_animals, length), np.float32), np.zeros((len(some), 1, length), bool)
+        for i, window in enumerate(some):
+            score[i, :, : len(window)] = motion.gate[:, window.start : window.stop, 0]
+            valid[i, :, : len(window)] = True
+        alpha, there = torch.from_numpy(score).sigmoid(), torch.from_numpy(valid).expand(score.shape)
+        chosen = select_frames(alpha, there, budget, model.config.look.select).numpy()
+        for i, window in enumerate(some):
+            looked[:, window.start : window.stop] = chosen[i, :, : len(window)]
+    return looked.T
+
+
+def _read_motion(model: LookAgain, session: Session, place: torch.device) -> Generator[Progress, None, MotionPass]:
+    """Run the motion encoder and the gate over all windows, or find what they said last time.
+
+    A motion pass is made beside its place and moved there when it is whole: a run may be killed, or another one may
+    read the same recording at the same time.
+    """
+    sizes = model.config.motion
+    width = sizes.width if model.card.kind == "behavior" else sizes.latent_width
+    shapes: dict[str, tuple[int, ...]] = {
+        "read": (session.n_animals, session.n_frames, width),
+        "gate": (session.n_animals, session.n_frames, 4),
+    }
+    if session.path is None:
+        out = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        yield from _encode_motion(model, session, place, out)
+        return MotionPass(**out)
+    folder = session.features_folder / f"motion-{_motion_key(model, session)}"
+    if not folder.is_dir():
+        making = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
+        try:
+            yield from _encode_motion(model, session, place, _open_arrays(making, shapes))
+            os.rename(making, folder)
+        except OSError:
+            if not folder.is_dir():  # else another run was faster
+                raise
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+    return MotionPass(**{name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in shapes})
+
+
+def _encode_motion(
+    model: LookAgain, session: Session, place: torch.device, out: dict[str, np.ndarray]
+) -> Generator[Progress]:
+    """Fill `out`, zeros in the shapes of a `MotionPass`; overlapping windows are averaged."""
+    length = model.config.motion.window
+    features = MotionFeatures(session, model.config.features, model.card.n_neighbors)
+    batches = Batches([Recording(features, session.n_frames, session.n_animals)], length, 0)
+    windows = sliding_windows(session.n_frames, length, length // 2)
+    read, gate = Stitcher(windows, out["read"]), Stitcher(windows, out["gate"])
+    done = 0
+    for some in _in_batches(windows):
+        batch = batches(some).to(place)
+        with torch.inference_mode():
+            encoded = model.motion_encoder(batch.motion, batch.valid)
+            scored = model.gate(encoded)
+            told = torch.stack([getattr(scored, name) for name in GATE], -1)  # (B, A, T, 4)
+            kept = model.head.read(encoded).cpu().numpy(), told.cpu().numpy()
+        for i, window in enumerate(some):
+            read.add(window, kept[0][i])
+            gate.add(window, kept[1][i])
+        done += len(some)
+        yield Progress(done, len(windows), "reading motion")
+    for array in out.values():
+        if isinstance(array, np.memmap):
+            array.flush()
+
+
+def _read_head(
+    model: LookAgain, motion: MotionPass, looked: np.ndarray, features: Features | None, place: torch.device
+) -> Generator[Progress, None, np.ndarray]:
+    """Aggregate the looks and run the head over overlapping windows, (T, A, K) probabilities averaged over them."""
+    n_animals, n_frames, _ = motion.read.shape
+    length = model.config.motion.window
+    out = np.zeros((n_animals, n_frames, len(model.card.names)), np.float32)
+    windows = sliding_windows(n_frames, length, length // 2)
+    stitcher = Stitcher(windows, out)
+    done = 0
+    for some in _in_batches(windows):
+        read, logit, seen, there, visual = (
+            torch.from_numpy(array).to(place) for array in _head_inputs(model, motion, looked, features, some)
+        )
+        with torch.inference_mode():
+            context = model.visual_context(visual, logit.sigmoid(), seen, there)  # (B, A, T, D)
+            probabilities = model.head.probabilities(model.head(read, context)).cpu().numpy()
+        for i, window in enumerate(some):
+            stitcher.add(window, probabilities[i])
+        done += len(some)
+        yield Progress(done, len(windows), "reading behavior")
+    return np.ascontiguousarray(out.swapaxes(0, 1))
+
+
+def _head_inputs(
+    model: LookAgain, motion: MotionPass, looked: np.ndarray, features: Features | None, windows: Sequence[Window]
+) -> tuple[np.ndarray, ...]:
+    """Padded arrays (B, A, T, …) of some windows: what the head reads, gate logit, looked, valid, visual features."""
+    n_animals, _, width = motion.read.shape
+    shape = (len(windows), n_animals, model.config.motion.window)
+    read, logit = np.zeros((*shape, width), np.float32), np.zeros(shape, np.float32)
+    seen, there = np.zeros(shape, bool), np.zeros(shape, bool)
+    visual = np.zeros((*shape, model.card.visual_width), np.float32)
+    for i, window in enumerate(windows):
+        span, here = slice(window.start, window.stop), (i, slice(None), slice(len(window)))
+        read[here], logit[here] = motion.read[:, span], motion.gate[:, span, 0]
+        seen[here], there[here] = looked[span].T, True
+        rows = np.argwhere(looked[span])  # frame within the window, animal
+        if features is not None and len(rows):
+            visual[i, rows[:, 1], rows[:, 0]] = features.read(np.column_stack([rows[:, 0] + window.start, rows[:, 1]]))
+    return read, logit, seen, there, visual
+
+
+def _motion_key(model: LookAgain, session: Session) -> str:
+    """Differs when the weights, the choices or a single keypoint differ."""
+    digest = blake2b(model.fingerprint().encode(), digest_size=12)
+    digest.update(f"{session.heading} {session.fps} {session.frame_size}".encode())
+    for array in (session.keypoints, session.confidence):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _open_arrays(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Zeros in files of a new folder: a memory map keeps a long recording out of memory."""
+    folder.mkdir(parents=True)
+    wanted = sum(4 * int(np.prod(shape)) for shape in shapes.values())
+    if wanted > shutil.disk_usage(folder).free:  # writing through a map to a full disk kills the process
+        raise InputError(f"The disk is full: the motion of this recording needs {wanted / 1e9:.2f} GB in {folder}.")
+    return {name: open_memmap(folder / f"{name}.npy", "w+", np.float32, shape) for name, shape in shapes.items()}
+
+
+def _in_batches(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
+    for first in range(0, len(windows), BATCH):
+        yield windows[first : first + BATCH]
+
+
+def _ethogram(
+    model: LookAgain, session: Session, motion: MotionPass, looked: np.ndarray, probabilities: np.ndarray
+) -> Ethogram:
+    logit, reliability, saliency, semantics = (np.ascontiguousarray(motion.gate[..., i].T) for i in range(4))
+    return Ethogram(
+        recording=session.recording,
+        fps=session.fps,
+        animals=session.animals,
+        kind=model.card.kind,
+        names=model.card.names,
+        label=probabilities.argmax(-1).astype(np.int16),
+        probabilities=probabilities.astype(np.float16),
+        gate_score=1 / (1 + np.exp(-logit)),
+        reliability=reliability,
+        saliency=saliency,
+        semantics=semantics,
+        looked=looked,
+    )

@@ -1,0 +1,376 @@
+"""One recording: its keypoints, its video, what was said about it, and the folder that keeps all of it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_lookagain.annotations import Annotations
+from napari_lookagain.errors import InputError
+from napari_lookagain.files import fingerprint
+from napari_lookagain.heading import guess_heading
+from napari_lookagain.session_folder import read_folder, write_folder, write_record
+from napari_lookagain.sources import PoseSource, VideoSource, check_same, read_video_source
+
+if TYPE_CHECKING:
+    from napari_lookagain.video import Video
+
+_TRIM = 0.01  # share of frames by which video and pose may differ
+_SAMPLE = 5000  # frames that tell the body length
+
+
+@dataclass(eq=False)
+class Session:
+    """One recording, checked once, when it is made.
+
+    Parameters
+    ----------
+    recording
+        Name of the recording.
+    keypoints
+        (T, A, J, C) float32, x then y (then z), pixels of the video if there is one; NaN = missing, C = 2 or 3, T ≥ 2.
+    confidence
+        (T, A, J) float32 in [0, 1]; 0 where missing, 1 where present if the tracker gives none.
+    animals, keypoint_names
+        Names along A and J, each once.
+    fps
+        Frames per second.
+    heading
+        Keypoints (rear, front) that tell where an animal faces; None when unknown.
+    pose, video
+        The files the session was made from; they are read, never written. The video may be longer than the pose.
+    annotations
+        What raters say about its frames.
+    path
+        The folder ``NAME.lookagain``; None while in memory only.
+    edited
+        (T, A, J) bool, True where a person corrected the keypoint; None = nowhere.
+
+    Raises
+    ------
+    InputError
+        When any of these does not fit the others, or no keypoint is present anywhere.
+    """
+
+    recording: str
+    keypoints: np.ndarray = field(repr=False)
+    confidence: np.ndarray = field(repr=False)
+    animals: tuple[str, ...]
+    keypoint_names: tuple[str, ...]
+    fps: float
+    heading: tuple[str, str] | None
+    pose: PoseSource
+    video: VideoSource | None
+    annotations: Annotations = field(repr=False)
+    path: Path | None = None
+    edited: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.keypoints = np.asarray(self.keypoints, np.float32)
+        self.confidence = np.asarray(self.confidence, np.float32)
+        self.animals, self.keypoint_names = tuple(self.animals), tuple(self.keypoint_names)
+        _check_arrays(self.keypoints, self.confidence, self.edited)
+        _check_names("animals", self.animals, self.n_animals)
+        _check_names("keypoints", self.keypoint_names, self.n_keypoints)
+        if not (np.isfinite(self.fps) and self.fps > 0):
+            raise InputError(f"The frame rate is {self.fps}, expected frames per second above 0; give --fps.")
+        if self.heading is not None:
+            self.heading = self._known_heading(self.heading)
+        if self.video is not None and self.video.n_frames < self.n_frames:
+            raise InputError(f"The video has {self.video.n_frames} frames, but the pose has {self.n_frames}.")
+        if (self.annotations.n_frames, self.annotations.animals) != (self.n_frames, self.animals):
+            raise InputError(
+                f"The annotations are of {self.annotations.n_frames} frames of {', '.join(self.annotations.animals)}, "
+                f"but the recording is {self.n_frames} frames of {', '.join(self.animals)}."
+            )
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of the recording, T."""
+        return self.keypoints.shape[0]
+
+    @property
+    def n_animals(self) -> int:
+        """Animals in the recording, A, present or not."""
+        return self.keypoints.shape[1]
+
+    @property
+    def n_keypoints(self) -> int:
+        """Keypoints of each animal, J."""
+        return self.keypoints.shape[2]
+
+    @property
+    def n_coords(self) -> int:
+        """Coordinates of a keypoint, C: 2 or 3."""
+        return self.keypoints.shape[3]
+
+    @property
+    def frame_size(self) -> tuple[int, int] | None:
+        """Width and height of the video in pixels; None without a video."""
+        return None if self.video is None else (self.video.width, self.video.height)
+
+    @property
+    def heading_index(self) -> tuple[int, int] | None:
+        """Indices of the rear and the front keypoint along J; None when the heading is unknown."""
+        if self.heading is None:
+            return None
+        rear, front = self.heading
+        return self.keypoint_names.index(rear), self.keypoint_names.index(front)
+
+    @cached_property
+    def body_length(self) -> float:
+        """Median over frames and animals of the largest distance between two keypoints of an animal, in pixels.
+
+        Taken from at most 5000 frames, spread over those that show two keypoints or more. Where no two keypoints are
+        apart, as with a single keypoint, it is 1, so that dividing by it changes nothing.
+        """
+        present = np.isfinite(self.keypoints[..., 0])  # (T, A, J)
+        frames = np.flatnonzero((present.sum(axis=-1) > 1).any(axis=-1))
+        frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLE)).astype(int)]
+        points = self.keypoints[frames]
+        spread = np.zeros(points.shape[:2])  # (T', A)
+        for keypoint in range(self.n_keypoints):  # one against all, as all against all may not fit into memory
+            distance = np.linalg.norm(points - points[:, :, keypoint, None], axis=-1)
+            spread = np.maximum(spread, np.where(np.isnan(distance), 0, distance).max(axis=-1))
+        return float(np.median(spread[spread > 0])) if spread.any() else 1.0
+
+    def centers(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Give the mean of the present keypoints in frames [start, stop): (T, A, C), NaN where an animal is absent."""
+        points = self.keypoints[start:stop]
+        present = np.isfinite(points[..., :1])
+        count = present.sum(axis=2).astype(np.float32)
+        return np.where(present, points, 0).sum(axis=2) / np.where(count > 0, count, np.nan)
+
+    def headings(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Give the direction from the rear to the front keypoint in frames [start, stop).
+
+        Returns
+        -------
+        np.ndarray
+            (T, A) float32 radians in the plane of x and y, 0 along x and growing toward y (down in an image); NaN where
+            either keypoint is missing, or both are at one place, and everywhere when the heading is unknown.
+        """
+        points = self.keypoints[start:stop]
+        if self.heading_index is None:
+            return np.full(points.shape[:2], np.nan, np.float32)
+        rear, front = self.heading_index
+        ahead = points[:, :, front, :2] - points[:, :, rear, :2]
+        return np.where((ahead == 0).all(axis=-1), np.nan, np.arctan2(ahead[..., 1], ahead[..., 0]))
+
+    def set_heading(self, heading: tuple[str, str] | None) -> None:
+        """Say which keypoints (rear, front) tell where an animal faces, and store it when the session has a folder.
+
+        Raises
+        ------
+        InputError
+            When there are no two such keypoints.
+        """
+        self.heading = None if heading is None else self._known_heading(heading)
+        if self.path is not None:
+            write_record(self, self.path)
+
+    @property
+    def runs(self) -> list[str]:
+        """Names of the runs in the folder, sorted; none while in memory."""
+        folder = None if self.path is None else self.path / "runs"
+        return sorted(run.name for run in folder.iterdir() if run.is_dir()) if folder and folder.is_dir() else []
+
+    def run_folder(self, name: str) -> Path:
+        """Tell where a run is kept, whether it is there or not.
+
+        Raises
+        ------
+        InputError
+            When the session has no folder yet, or the name is not that of a single folder.
+        """
+        if not name or name.startswith(".") or Path(name).name != name or "\\" in name:
+            raise InputError(f"{name!r} cannot name a run; give a plain name without slashes.")
+        return self._folder() / "runs" / name
+
+    @property
+    def features_folder(self) -> Path:
+        """Where visual features are kept; an `InputError` while the session is in memory only."""
+        return self._folder() / "features"
+
+    def open_video(self) -> Video:
+        """Open the video, once it is known to be the one the session was made with.
+
+        Raises
+        ------
+        InputError
+            When the session has no video, or another file stands in its place, or none.
+        """
+        if self.video is None:
+            raise InputError(f"The session {self.recording} has no video; make it anew with --video to look at frames.")
+        if not os.path.isfile(self.video.path):
+            raise InputError(
+                f"The video of the session {self.recording} is not at {self.video.path}; put it back, or tell its new "
+                "place with Session.relocate_video(path)."
+            )
+        check_same(self.video, self.video.path)
+        from napari_lookagain.video import Video
+
+        return Video(self.video.path)
+
+    def relocate_video(self, path: str | Path) -> None:
+        """Tell where the video of the session has gone, and store it when the session has a folder.
+
+        Raises
+        ------
+        InputError
+            When the session has no video, or the file at `path` is not the same one.
+        """
+        if self.video is None:
+            raise InputError(f"The session {self.recording} has no video; make it anew with --video.")
+        check_same(self.video, path)
+        self.video = replace(self.video, path=os.path.abspath(path))
+        if self.path is not None:
+            write_record(self, self.path)
+
+    def save(self, path: str | Path) -> None:
+        """Write a new session folder, whole or not at all; from then on, edits are kept there.
+
+        Runs and features of an earlier folder stay with that one.
+
+        Raises
+        ------
+        InputError
+            When there is something at `path` already, or it cannot be written.
+        """
+        folder = Path(os.path.abspath(path))
+        write_folder(self, folder)
+        self.path = folder
+
+    def _folder(self) -> Path:
+        if self.path is None:
+            raise InputError(f"The session {self.recording} is in memory only; save it first.")
+        return self.path
+
+    def _known_heading(self, heading: Sequence[str]) -> tuple[str, str]:
+        unknown = [name for name in heading if name not in self.keypoint_names]
+        if unknown or len(heading) != 2 or heading[0] == heading[1]:
+            raise InputError(
+                f"The heading {', '.join(heading)} must be two keypoints, rear and front; "
+                f"the keypoints are {', '.join(self.keypoint_names)}."
+            )
+        return heading[0], heading[1]
+
+
+def new_session(
+    pose: str | Path,
+    video: str | Path | None = None,
+    *,
+    software: str | None = None,
+    fps: float | None = None,
+    keypoints: Sequence[str] | None = None,
+    heading: tuple[str, str] | None = None,
+    recording: str | None = None,
+) -> Session:
+    """Make a session, in memory, from a pose file and a video; `Session.save` makes its folder.
+
+    Parameters
+    ----------
+    pose, software, keypoints
+        As `read_pose` takes them.
+    video
+        The video that was tracked; None when there is none.
+    fps
+        Frames per second; by default those of the video, else those of the pose file.
+    heading
+        Keypoints (rear, front); by default guessed from their names.
+    recording
+        Name; by default that of the video or pose file.
+
+    Warns
+    -----
+    UserWarning
+        When video and pose differ by up to 1 % of their frames: both are used up to the end of the shorter. When `fps`
+        differs from the frame rate of the video by more than 1 %.
+
+    Raises
+    ------
+    InputError
+        When a file cannot be read, or they differ by more, or nothing tells the frame rate.
+    """
+    from napari_lookagain.formats.pose import read_pose
+
+    data = read_pose(pose, software=software, fps=fps, keypoints=keypoints)
+    source = None if video is None else read_video_source(video)
+    n_frames = len(data.keypoints) if source is None else _common_frames(len(data.keypoints), source.n_frames)
+    if fps is None:
+        fps = data.fps if source is None else source.fps
+    elif source is not None and abs(fps - source.fps) > 0.01 * source.fps:
+        warnings.warn(f"{fps} frames per second are given; the video says {source.fps:g}.", UserWarning, stacklevel=2)
+    if fps is None:
+        raise InputError(f"Neither {pose} nor a video tells the frame rate; give --fps.")
+    stem = Path(pose).name.removesuffix(".analysis.h5") if video is None else Path(video).name
+    return Session(
+        recording=recording or Path(stem).stem,
+        keypoints=data.keypoints[:n_frames],
+        confidence=data.confidence[:n_frames],
+        animals=data.animals,
+        keypoint_names=data.keypoint_names,
+        fps=float(fps),
+        heading=heading or guess_heading(data.keypoint_names),
+        pose=PoseSource(os.path.abspath(pose), data.software, fingerprint(pose)),
+        video=source,
+        annotations=Annotations(n_frames, data.animals),
+    )
+
+
+def load_session(path: str | Path) -> Session:
+    """Open a session folder. Its video need not be there until `Session.open_video`.
+
+    Raises
+    ------
+    InputError
+        When it is no session folder, is damaged or unreadable, or was written by a newer version.
+    """
+    return Session(**read_folder(Path(os.path.abspath(path))))
+
+
+def _common_frames(pose: int, video: int) -> int:
+    if abs(pose - video) > _TRIM * max(pose, video):
+        raise InputError(
+            f"The pose has {pose} frames and the video {video}, which is more than 1 % apart; do they belong together?"
+        )
+    if pose != video:
+        warnings.warn(
+            f"The pose has {pose} frames and the video {video}: both are used up to frame {min(pose, video)}.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return min(pose, video)
+
+
+def _check_arrays(keypoints: np.ndarray, confidence: np.ndarray, edited: np.ndarray | None) -> None:
+    if keypoints.ndim != 4 or keypoints.shape[3] not in (2, 3) or 0 in keypoints.shape:
+        raise InputError(f"Keypoints are of shape {keypoints.shape}, expected (frames, animals, keypoints, 2 or 3).")
+    if confidence.shape != keypoints.shape[:3] or (edited is not None and edited.shape != confidence.shape):
+        raise InputError(
+            f"Keypoints are of shape {keypoints.shape} and confidence of shape {confidence.shape}, "
+            f"expected {keypoints.shape[:3]} for it and for what was edited."
+        )
+    if len(keypoints) < 2:
+        raise InputError("The recording has 1 frame, expected at least 2.")
+    missing = np.isnan(keypoints).all(axis=-1)
+    if missing.all():
+        raise InputError(f"No keypoint is present in any of the {len(keypoints)} frames: nothing was tracked.")
+    if not np.isfinite(keypoints[~missing]).all():
+        raise InputError("Some keypoints are infinite or lack a coordinate; missing ones are NaN in all coordinates.")
+    if not ((confidence >= 0) & (confidence <= 1)).all() or confidence[missing].any():
+        raise InputError("Confidence must lie in 0 to 1 everywhere, and be 0 where a keypoint is missing.")
+
+
+def _check_names(what: str, names: tuple[str, ...], count: int) -> None:
+    if len(names) != count or len(set(names)) != count or not all(isinstance(n, str) and n.strip() for n in names):
+        raise InputError(
+            f"The {count} {what} need a name each, all different; got {', '.join(map(str, names)) or 'none'}."
+        )

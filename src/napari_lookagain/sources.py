@@ -1,0 +1,83 @@
+"""The files a session was made from: they are read, told apart by fingerprint, and never written."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from napari_lookagain.errors import InputError
+from napari_lookagain.files import fingerprint
+
+
+@dataclass(frozen=True)
+class PoseSource:
+    """A pose file: its absolute path, the program that wrote it, its fingerprint."""
+
+    path: str
+    software: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class VideoSource:
+    """A video: its absolute path, size in pixels, frames, frames per second, fingerprint."""
+
+    path: str
+    width: int
+    height: int
+    n_frames: int
+    fps: float
+    fingerprint: str
+
+
+def read_video_source(path: str | Path) -> VideoSource:
+    """Describe a video.
+
+    Raises
+    ------
+    InputError
+        When it cannot be read.
+    """
+    from napari_lookagain.video import Video
+
+    with Video(path) as video:
+        size = (video.width, video.height, video.n_frames, video.fps)
+    return VideoSource(os.path.abspath(path), *size, fingerprint(path))
+
+
+def check_same(source: VideoSource, path: str | Path) -> None:
+    """Check that the file at `path` is the video that was described.
+
+    Raises
+    ------
+    InputError
+        When it is another one, or cannot be read.
+    """
+    if fingerprint(path) != source.fingerprint:
+        raise InputError(
+            f"{path} is not the video this session was made with ({Path(source.path).name}, {source.n_frames} frames, "
+            f"{source.width}×{source.height}); give that one, or make a new session for this one."
+        )
+
+
+def to_json(source: PoseSource | VideoSource, folder: Path) -> dict[str, Any]:
+    """Give the fields of a source, with its path from `folder` as well, so that both can move together."""
+    try:
+        relative = Path(os.path.relpath(source.path, folder)).as_posix()
+    except ValueError:  # on another drive of Windows
+        relative = None
+    return {**source.__dict__, "relative": relative}
+
+
+def find(recorded: dict[str, Any], folder: Path) -> str:
+    """Tell where a recorded file is now: as before from `folder`, or else where it was.
+
+    A file of the same name and place that is another one is passed over.
+    """
+    places = [os.path.abspath(folder / recorded["relative"])] if recorded["relative"] else []
+    for place in [*places, recorded["path"]]:
+        if os.path.isfile(place) and os.access(place, os.R_OK) and fingerprint(place) == recorded["fingerprint"]:
+            return str(place)
+    return str(recorded["path"])

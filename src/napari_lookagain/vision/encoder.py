@@ -1,0 +1,118 @@
+"""What every vision encoder offers, and how one is kept beside a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from napari_lookagain.errors import InputError
+from napari_lookagain.files import atomic_path
+
+_FILE = "encoder.json"
+
+
+class VisionEncoder(Protocol):
+    """Frozen map from images to visual features, f_vision followed by the mean over patches (Eq. 7)."""
+
+    @property
+    def kind(self) -> str:
+        """What kind of encoder this is: "pca" or "hub"."""
+
+    @property
+    def name(self) -> str:
+        """What users call it; for a hub encoder, what it is loaded from."""
+
+    @property
+    def width(self) -> int:
+        """Number of visual features, D_v."""
+
+    @property
+    def size(self) -> int:
+        """Side of the square images it takes, pixels."""
+
+    @property
+    def grey(self) -> bool:
+        """Whether images are (N, size, size) instead of (N, size, size, 3)."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for two encoders only if they give equal features."""
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Encode uint8 images (N, size, size[, 3]) into float32 features (N, width)."""
+
+    def save(self, folder: Path) -> None:
+        """Write to a folder those weights that are kept nowhere else."""
+
+
+def save_encoder(encoder: VisionEncoder, folder: str | Path) -> None:
+    """Keep an encoder in a folder, as `encoder.json` beside the weights it alone has.
+
+    A hub encoder is kept by its name and the fingerprint of its weights, which are not copied.
+
+    Raises
+    ------
+    InputError
+        When the folder cannot be written or its disk is full.
+    """
+    folder = Path(folder)
+    encoder.save(folder)
+    kept = {"kind": encoder.kind, "name": encoder.name, "fingerprint": encoder.fingerprint}
+    with atomic_path(folder / _FILE) as path:
+        path.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+
+
+def load_encoder(folder_or_name: str | Path, device: str = "cpu") -> VisionEncoder:
+    """Load an encoder kept by `save_encoder`, or one of the hub by its name, alias or local folder.
+
+    Parameters
+    ----------
+    folder_or_name
+        A folder that holds `encoder.json`, or whatever `HubEncoder` takes.
+    device
+        Where the encoder works, as torch names it. PCA always works on the CPU.
+
+    Raises
+    ------
+    InputError
+        When there is no such encoder, a kept one is damaged or its weights have changed since, or "pca" is asked for,
+        which is no encoder before it is fitted.
+    """
+    if str(folder_or_name) == "pca":
+        raise InputError(
+            "The encoder 'pca' is fitted on a session's own crops and has no weights before; "
+            "name the folder in which a fitted one was saved, or fit one with PCAEncoder.fit."
+        )
+    if not (Path(folder_or_name) / _FILE).is_file():
+        from napari_lookagain.vision.hub import HubEncoder
+
+        return HubEncoder(str(folder_or_name), device)
+    return _load_kept(Path(folder_or_name), device)
+
+
+def _load_kept(folder: Path, device: str) -> VisionEncoder:
+    try:
+        kept = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+        kind, name, fingerprint = kept["kind"], str(kept["name"]), kept["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / _FILE} does not describe a vision encoder; save the model again.") from error
+    encoder: VisionEncoder
+    if kind == "pca":
+        from napari_lookagain.vision.pca import PCAEncoder
+
+        encoder = PCAEncoder.load(folder)
+    elif kind == "hub":
+        from napari_lookagain.vision.hub import HubEncoder
+
+        encoder = HubEncoder(name, device)
+    else:
+        raise InputError(f"{folder / _FILE} names the kind {kind!r}, expected 'pca' or 'hub'; update napari-lookagain.")
+    if encoder.fingerprint != fingerprint:
+        raise InputError(
+            f"The vision encoder {name} no longer has the weights with which {folder} was saved; "
+            "put the old weights back or train again with the new ones."
+        )
+    return encoder

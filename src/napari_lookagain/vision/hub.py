@@ -1,0 +1,269 @@
+"""Vision encoders of the Hugging Face hub, each without the parts that do not see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from math import ceil
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from napari_lookagain.errors import InputError
+
+ALIASES = {
+    "qwen3-vl": "Qwen/Qwen3-VL-2B-Instruct",
+    "dinov2": "facebook/dinov2-base",
+    "vit-mae": "facebook/vit-mae-base",
+    "clip": "openai/clip-vit-base-patch16",
+    "videomae": "MCG-NJU/videomae-base",
+}
+_CONFIGS = ("config.json", "preprocessor_config.json")
+_SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
+_TORCH = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")
+_AT_ONCE = 16  # images in one forward pass; bounds the memory whatever the caller asks for
+
+
+@dataclass(frozen=True)
+class _Family:
+    tower: str  # class in transformers that holds the vision part alone
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # where the checkpoint does not say: ImageNet's
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    key_mapping: dict[str, str] = field(default_factory=dict)
+
+
+# Without its key mapping Qwen3-VL's tower would find none of its weights and stay random.
+_QWEN = _Family("Qwen3VLVisionModel", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), {r"^model\.visual\.": ""})
+_CLIP = _Family("CLIPVisionModel", (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+_FAMILIES = {
+    "qwen3_vl": _QWEN,
+    "qwen3_vl_vision": _QWEN,
+    "clip": _CLIP,
+    "clip_vision_model": _CLIP,
+    "dinov2": _Family("Dinov2Model"),
+    "vit_mae": _Family("ViTMAEModel"),
+    "videomae": _Family("VideoMAEModel"),
+}
+
+
+class HubEncoder:
+    """Frozen vision part of a model of the hub: `MeanPool(f_vision(I))` over patch tokens (Eq. 7), without class token.
+
+    Qwen3-VL gives the mean of the merged patches that its language model would read (2048 features for the 2B, the
+    paper's encoder); DINOv2 and ViT-MAE their last layer, normed; CLIP likewise, by the norm of its class token.
+    VideoMAE needs a clip of 16 frames and gets the one frame 16 times: it sees no motion. The paper does not state at
+    which size frames are encoded; each model gets the size its own preprocessing names.
+
+    Weights are bfloat16 on CUDA devices that have it, else float32. Code that comes with a model is never run.
+
+    Parameters
+    ----------
+    name
+        Name on the hub, local folder in the hub's layout, or one of the aliases "qwen3-vl", "dinov2", "vit-mae", "clip"
+        and "videomae".
+    device
+        Where the encoder works, as torch names it.
+
+    Raises
+    ------
+    InputError
+        When the model cannot be had, is of an unknown kind, or lacks any weight of its vision part.
+    """
+
+    kind: ClassVar[str] = "hub"
+    grey: ClassVar[bool] = False
+
+    def __init__(self, name: str, device: str = "cpu") -> None:
+        name = ALIASES.get(name, name)
+        local = Path(name).is_dir()
+        folder = Path(name).resolve() if local else _download(name)
+        self.name = str(folder) if local else name
+        config = _read_json(folder / "config.json")
+        self._model_type = str(config.get("model_type"))
+        if self._model_type not in _FAMILIES:
+            raise InputError(
+                f"{name} is a model of type {self._model_type!r}, expected one of {', '.join(sorted(_FAMILIES))}."
+            )
+        if "quantization_config" in config:
+            raise InputError(f"{name} holds quantized weights, which are not read; name the model they were made from.")
+        family = _FAMILIES[self._model_type]
+        self._model = _load_tower(folder, name, family, device)
+        preprocessing = folder / "preprocessor_config.json"
+        seen_as = _read_json(preprocessing) if preprocessing.exists() else {}
+        self.size = _side(self._model.config, self._model_type, seen_as)
+        self._mean = torch.tensor(seen_as.get("image_mean", family.mean), device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(seen_as.get("image_std", family.std), device=device).view(1, 3, 1, 1)
+        width = getattr(self._model.config, "out_hidden_size", self._model.config.hidden_size)
+        self.width = int(width)
+        self.fingerprint = self._digest(config)
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Encode color images (N, S, S, 3) uint8, resized to `size` where S differs, into float32 features (N, width).
+
+        Raises
+        ------
+        InputError
+            When the images are not square, of three colors and uint8.
+        """
+        if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3 or images.dtype != np.uint8:
+            raise InputError(
+                f"{self.name} got images of shape {images.shape} and type {images.dtype}, "
+                f"expected uint8 images of shape (N, {self.size}, {self.size}, 3)."
+            )
+        features = np.empty((len(images), self.width), np.float32)
+        for start in range(0, len(images), _AT_ONCE):
+            some = torch.from_numpy(np.ascontiguousarray(images[start : start + _AT_ONCE]))
+            with torch.inference_mode():
+                tokens = self._tokens(self._pixels(some))
+                features[start : start + _AT_ONCE] = tokens.float().mean(1).cpu().numpy()
+        return features
+
+    def save(self, folder: Path) -> None:
+        """Write nothing: the weights stay in the hub's cache or in their folder."""
+
+    def _pixels(self, images: Tensor) -> Tensor:
+        """Resize and normalize (N, S, S, 3) uint8 into (N, 3, size, size)."""
+        pixels = images.to(self._mean.device).permute(0, 3, 1, 2).float()
+        if pixels.shape[-1] != self.size:
+            pixels = interpolate(pixels, (self.size, self.size), mode="bicubic", antialias=True)
+            pixels = pixels.round().clamp(0, 255)  # the models were trained on images resized as bytes
+        return ((pixels / 255 - self._mean) / self._std).to(self._model.dtype)
+
+    def _tokens(self, pixels: Tensor) -> Tensor:
+        """Patch tokens (N, P, width) of normalized images (N, 3, size, size)."""
+        model = self._model
+        if self._model_type.startswith("qwen3_vl"):
+            patches, grid = _qwen_patches(pixels, model.config)
+            return model(patches, grid_thw=grid).pooler_output.view(len(pixels), -1, self.width)
+        if self._model_type == "videomae":
+            clips = pixels[:, None].expand(-1, model.config.num_frames, -1, -1, -1)  # (N, T, 3, size, size)
+            return model(clips).last_hidden_state  # no class token
+        if self._model_type == "vit_mae":
+            # It shuffles patches by this noise even when none is masked; rising noise keeps them in order.
+            order = torch.arange(model.embeddings.patch_embeddings.num_patches, device=pixels.device)
+            return model(pixels, noise=order.expand(len(pixels), -1)).last_hidden_state[:, 1:]
+        tokens = model(pixels).last_hidden_state[:, 1:]
+        return tokens if self._model_type == "dinov2" else model.post_layernorm(tokens)
+
+    def _digest(self, config: dict[str, Any]) -> str:
+        """Digest of everything that features depend on: the same on every device, whatever file the weights came in."""
+        digest = blake2b(json.dumps(config, sort_keys=True).encode(), digest_size=16)
+        digest.update(repr((self.size, self._mean.flatten().tolist(), self._std.flatten().tolist())).encode())
+        for key, weight in sorted(self._model.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(weight.to(torch.bfloat16).cpu().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+
+def _qwen_patches(pixels: Tensor, config: Any) -> tuple[Tensor, Tensor]:
+    """Cut images (N, 3, size, size) into the rows Qwen3-VL reads, and say how many rows each has.
+
+    A row is one patch, (color, time, y, x) flattened, with the image as both moments of time. Patches are ordered so
+    that the merge x merge of them that become one token follow one another.
+    """
+    n, colors, side, _ = pixels.shape
+    patch, merge, times = config.patch_size, config.spatial_merge_size, config.temporal_patch_size
+    blocks = side // (patch * merge)
+    cut = pixels.view(n, colors, blocks, merge, patch, blocks, merge, patch)
+    cut = cut.permute(0, 2, 5, 3, 6, 1, 4, 7).unsqueeze(6)  # (N, Y, X, y in Y, x in X, color, 1, patch, patch)
+    cut = cut.expand(-1, -1, -1, -1, -1, -1, times, -1, -1)
+    grid = torch.tensor([[1, blocks * merge, blocks * merge]] * n, device=pixels.device)
+    return cut.reshape(n * (blocks * merge) ** 2, -1), grid
+
+
+def _side(config: Any, model_type: str, seen_as: dict[str, Any]) -> int:
+    """Side of the images a model wants: what its preprocessing names where the model leaves the choice."""
+    if model_type.startswith("qwen3_vl"):
+        unit = config.patch_size * config.spatial_merge_size
+        least = (seen_as.get("size") or {}).get("shortest_edge") or 256 * 256  # named an edge, but a number of pixels
+        return unit * ceil(least**0.5 / unit)
+    if model_type == "dinov2" and "height" in (seen_as.get("crop_size") or {}):
+        return int(seen_as["crop_size"]["height"]) // config.patch_size * config.patch_size
+    return int(config.image_size)
+
+
+def _download(name: str) -> Path:
+    """Find a model of the hub in the local cache, or download what is needed of it."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=[*_CONFIGS, *_SAFETENSORS]))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(name, allow_patterns=[*_CONFIGS, *_TORCH]))
+    except Exception as error:  # not found, no network, no access, disk full, or no name at all
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+        raise InputError(
+            f"The vision encoder {name!r} is neither a folder nor in the local cache, and it could not be downloaded "
+            f"({reason}); connect once to download it, name a local folder that holds its config.json and weights, "
+            "or use the encoder 'pca', which needs no download."
+        ) from error
+    return folder
+
+
+def _load_tower(folder: Path, name: str, family: _Family, device: str) -> Any:
+    """Load the vision part alone, and refuse it unless the checkpoint holds every weight of it."""
+    import transformers
+
+    bfloat = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
+    try:
+        with _quiet():
+            model, info = getattr(transformers, family.tower).from_pretrained(
+                folder,
+                dtype=torch.bfloat16 if bfloat else torch.float32,
+                attn_implementation="sdpa",  # whatever the file asks for: some attention kernels are downloaded code
+                key_mapping=family.key_mapping or None,
+                local_files_only=True,
+                weights_only=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # a damaged file makes transformers fail in many ways, all of them the file's fault
+        raise InputError(
+            f"The weights of the vision encoder {name} cannot be loaded ({' '.join(str(error).split())[:200]}); "
+            "download the model again, or use the encoder 'pca'."
+        ) from error
+    # Weights that are not found stay random without an error; those of the parts left out are of no concern.
+    if missing := sorted(info["missing_keys"]):
+        raise InputError(
+            f"The checkpoint of the vision encoder {name} lacks {len(missing)} of its weights, "
+            f"such as {', '.join(missing[:3])}; download the model again, or use the encoder 'pca'."
+        )
+    if getattr(model.config, "mask_ratio", 0):
+        model.config.mask_ratio = 0.0  # ViT-MAE hides no patch of what it is to describe
+    return model.to(device).requires_grad_(False).eval()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from listing on screen the weights that are left out on purpose."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if bars:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} cannot be read as JSON; a vision encoder's folder holds its config.json and weights, "
+            "as the Hugging Face hub lays them out."
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no JSON object; download the model again.")
+    return content

@@ -1,0 +1,81 @@
+"""What every test may ask for."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from napari_lookagain.cli import main
+from napari_lookagain.config import Config
+from napari_lookagain.session import Session, load_session, new_session
+from napari_lookagain.simulate import SimulatedRecording, simulate
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Real recordings kept beside the project; tests that need them are skipped where they are absent."""
+    if not DATA.is_dir():
+        pytest.skip(f"the real recordings are not at {DATA}")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory) -> SimulatedRecording:
+    """Files of a small recording of two simulated mice; not to be changed."""
+    return simulate(tmp_path_factory.mktemp("simulated"), n_frames=300, size=(240, 180), name="mice")
+
+
+@pytest.fixture(scope="session")
+def mice(simulated) -> Path:
+    """Its session folder, every frame scored; not to be changed."""
+    session = new_session(simulated.pose, simulated.video, recording=simulated.recording)
+    session.annotations.set_frames(simulated.truth, simulated.behaviors, "simulated truth")
+    session.save(simulated.video.with_name("mice.lookagain"))
+    return session.path
+
+
+@pytest.fixture
+def session(mice, tmp_path) -> Session:
+    """A copy of the session of simulated mice, for a test to write into."""
+    return load_session(shutil.copytree(mice, tmp_path / "mice.lookagain"))
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Callable[..., Config]:
+    """Settings that train in a second, with changes section by section: ``tiny(look={"budget": 0.1})``."""
+    motion = {"width": 16, "latent_width": 8, "codes": 16, "layers": 1, "social_layers": 1, "heads": 2, "window": 32}
+    stage = {"epochs": 3, "batch": 4, "learning_rate": 1e-3}
+    stages = {"pretrain": stage | {"stride": 16}, "finetune": stage | {"clusters": 3}}
+    sections = {"motion": motion, "vision": {"components": 8}, "training": {"choose_from": 1}, **stages}
+    return lambda **changes: Config.preset("quick", **sections).updated(**changes)
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def lookagain(capsys, monkeypatch) -> Callable[..., Told]:
+    """Run the command line with some arguments, as a shell would."""
+
+    def run(*arguments: object) -> Told:
+        monkeypatch.setattr(sys, "argv", ["lookagain", *map(str, arguments)])
+        capsys.readouterr()
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as end:
+            main()
+        return Told(int(end.value.code or 0), *capsys.readouterr())
+
+    return run

@@ -1,0 +1,107 @@
+"""The heads: how what was seen enters, and what becomes a probability."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import tensor
+
+from napari_lookagain.model.heads import BehaviorHead, ClusterHead, Fusion
+from napari_lookagain.model.losses import class_weights
+
+
+def test_fusion_is_as_written():
+    fuse = Fusion(6)
+    x, seen = torch.randn(2, 1, 4, 6), torch.randn(2, 1, 4, 6)
+    torch.testing.assert_close(fuse(x, seen), x + fuse.mlp(torch.cat([x, seen], -1)) * seen)
+    assert torch.equal(fuse(x, torch.zeros_like(seen)), x), "nothing seen, nothing added"
+
+
+def head(motion_dropout=0.0, n_classes=3):
+    torch.manual_seed(0)
+    return BehaviorHead(8, n_classes, 0.0, motion_dropout)
+
+
+def test_the_classifier_reads_the_fused_embedding():
+    behavior, x, seen = head().eval(), torch.randn(2, 1, 4, 8), torch.randn(2, 1, 4, 8)
+    assert behavior(x, seen).shape == (2, 1, 4, 3)
+    torch.testing.assert_close(behavior(x, seen), behavior.classify(behavior.fuse(x, seen)))
+
+
+def test_motion_is_dropped_for_whole_windows_and_in_training_only():
+    behavior, x, seen = head(motion_dropout=0.5), torch.randn(400, 2, 4, 8), torch.randn(400, 2, 4, 8)
+    with torch.no_grad():
+        kept = behavior.classify(behavior.fuse(x, seen))
+        blind = behavior.classify(behavior.fuse(torch.zeros_like(x), seen))
+        torch.testing.assert_close(behavior.eval()(x, seen), kept)
+        out = behavior.train()(x, seen)
+    is_kept, is_blind = (torch.isclose(out, other, atol=1e-5).all(-1).all(-1) for other in (kept, blind))  # (B, A)
+    assert (is_kept ^ is_blind).all()
+    assert is_blind.float().mean() == pytest.approx(0.5, abs=0.08)
+
+
+def test_without_motion_dropout_training_is_as_inference():
+    behavior, x, seen = head(), torch.randn(4, 2, 4, 8), torch.randn(4, 2, 4, 8)
+    torch.testing.assert_close(behavior.train()(x, seen), behavior.eval()(x, seen))
+
+
+def test_correcting_the_prior_divides_by_the_weights_of_the_loss():
+    behavior = head()
+    logits = tensor([0.2, 0.5, 0.3]).log()
+    torch.testing.assert_close(behavior.probabilities(logits), tensor([0.2, 0.5, 0.3]))
+    behavior.correct_prior(tensor([0.5, 2.0, 1.0]))
+    odds = tensor([0.2 / 0.5, 0.5 / 2, 0.3 / 1])
+    torch.testing.assert_close(behavior.probabilities(logits), odds / odds.sum())
+
+
+def test_with_nothing_to_go_by_the_corrected_probabilities_are_the_frequencies():
+    behavior, scored = head(), tensor([0] * 12 + [1] * 6 + [2] * 2 + [-1] * 30)
+    # What minimizes the weighted loss of a head that cannot tell frames apart: all classes alike.
+    logits = torch.zeros(3, requires_grad=True)
+    weights = class_weights(scored, 3)
+    loss = torch.nn.functional.cross_entropy(logits.expand(50, 3), scored, weights, ignore_index=-1)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(gradient, torch.zeros(3), atol=1e-6, rtol=0)
+    behavior.correct_prior(weights)
+    torch.testing.assert_close(behavior.probabilities(logits.detach()), tensor([0.6, 0.3, 0.1]))
+
+
+def test_a_class_that_was_never_scored_makes_no_nan():
+    behavior = head()
+    behavior.correct_prior(tensor([0.5, 0.0, 2.0]))
+    assert torch.isfinite(behavior.probabilities(torch.randn(5, 3))).all()
+
+
+def test_the_correction_is_saved_with_the_head():
+    behavior, other = head(), head()
+    behavior.correct_prior(tensor([0.5, 2.0, 1.0]))
+    other.load_state_dict(behavior.state_dict())
+    logits = torch.randn(5, 3)
+    assert torch.equal(other.probabilities(logits), behavior.probabilities(logits))
+
+
+def test_clusters_are_fused_in_the_width_of_the_tokens():
+    cluster, tokens, seen = ClusterHead(8, 4, 3), torch.randn(2, 1, 5, 4), torch.randn(2, 1, 5, 8)
+    f = cluster(tokens, seen)
+    assert f.shape == (2, 1, 5, 4)
+    torch.testing.assert_close(f, cluster.fuse(tokens, cluster.project(seen)))
+
+
+def test_cluster_probabilities_are_student_t():
+    cluster = ClusterHead(8, 2, 2)
+    with torch.no_grad():
+        cluster.centers.copy_(tensor([[0.0, 0], [2, 1]]))
+    q = cluster.probabilities(tensor([[[1.0, 0.0], [2, 1]]]))
+    torch.testing.assert_close(q, tensor([[[3 / 5, 2 / 5], [1 / 7, 6 / 7]]]))
+    f = torch.randn(50, 2)
+    assert torch.equal(cluster.probabilities(f).argmax(-1), torch.cdist(f, cluster.centers).argmin(-1))
+    cluster.probabilities(f)[:, 0].sum().backward()
+    assert cluster.centers.grad.abs().sum() > 0, "the centers learn"
+
+
+def test_each_head_reads_its_own_part_of_the_motion(make_model, make_batch):
+    batch = make_batch()
+    for kind, part in (("behavior", "embedding"), ("cluster", "tokens")):
+        model = make_model(kind)
+        told = model.motion_encoder(batch.motion, batch.valid)
+        assert model.head.read(told) is getattr(told, part)

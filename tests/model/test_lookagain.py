@@ -1,0 +1,213 @@
+"""The whole model: what a look may change, what a folder keeps, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import pytest
+import torch
+
+from napari_lookagain.errors import InputError
+from napari_lookagain.model.lookagain import LookAgain
+
+every_kind = pytest.mark.parametrize("kind", ["behavior", "cluster"])
+every_fill = pytest.mark.parametrize("fill", ["hold", "zero"])
+
+
+def run(model, batch, **options):
+    return model(batch.motion, batch.valid, batch.visual_features, **options)
+
+
+@every_kind
+@pytest.mark.parametrize("select", ["spread", "topk", "grid", "random"])
+def test_it_looks_at_as_many_valid_frames_as_the_budget_says(make_model, make_batch, kind, select):
+    model, batch = make_model(kind, look={"select": select}), make_batch()
+    for budget in (0.0, 0.1, 0.25, 1.0):
+        out = run(model, batch, budget=budget)
+        assert not (out.looked & ~batch.valid).any()
+        expected = [[math.ceil(budget * int(n)) for n in row] for row in batch.valid.sum(-1)]
+        assert out.looked.sum(-1).tolist() == expected
+    assert torch.equal(out.looked, batch.valid), "a budget of 1 looks at every valid frame"
+    assert torch.equal(run(model, batch, budget=0.25).gate.logit, out.gate.logit), "the gate does not ask the budget"
+    assert out.head.shape == (3, 2, 16, 3 if kind == "behavior" else 16)
+
+
+def test_the_configured_budget_is_the_default(make_model, make_batch):
+    model, batch = make_model(look={"budget": 0.5}), make_batch(padded=False)
+    assert run(model, batch).looked.sum(-1).unique().tolist() == [8]
+
+
+@every_kind
+@every_fill
+def test_frames_not_looked_at_have_no_influence(make_model, make_batch, kind, fill):
+    model, batch = make_model(kind, look={"fill": fill}), make_batch()
+    told = run(model, batch, budget=0.25)
+    unseen = ~told.looked.unsqueeze(-1)
+    for other in (math.nan, 7.0):
+        changed = model(batch.motion, batch.valid, torch.where(unseen, other, batch.visual_features), budget=0.25)
+        assert torch.equal(changed.looked, told.looked)
+        assert torch.equal(changed.head, told.head)
+    changed = model(batch.motion, batch.valid, torch.where(unseen, batch.visual_features, 7.0), budget=0.25)
+    assert torch.equal(changed.looked, told.looked), "the gate decides before anything is seen"
+    assert not torch.allclose(changed.head, told.head)
+
+
+@every_kind
+@every_fill
+def test_with_no_budget_nothing_is_seen(make_model, make_batch, kind, fill):
+    model, batch = make_model(kind, look={"fill": fill}), make_batch()
+    blind = torch.full_like(batch.visual_features, math.nan)
+    told, other = (model(batch.motion, batch.valid, seen, budget=0.0) for seen in (batch.visual_features, blind))
+    assert torch.equal(told.head, other.head)
+    assert torch.isfinite(told.head).all()
+
+
+@every_kind
+def test_padding_has_no_influence_on_valid_frames(make_model, make_batch, soil, kind):
+    model, batch = make_model(kind), make_batch()
+    told, other = run(model, batch), run(model, soil(batch))
+    assert torch.equal(told.looked, other.looked)
+    torch.testing.assert_close(told.head[batch.valid], other.head[batch.valid])
+    torch.testing.assert_close(told.gate.logit[batch.valid], other.gate.logit[batch.valid])
+
+
+@every_kind
+@every_fill
+def test_a_short_window_says_the_same_padded_or_not(make_model, make_batch, kind, fill):
+    model, batch = make_model(kind, look={"fill": fill}), make_batch()
+    padded = run(model, batch)
+    short = model(batch.motion[:1, :, :11], batch.valid[:1, :, :11], batch.visual_features[:1, :, :11])
+    assert torch.equal(short.looked[0], padded.looked[0, :, :11])
+    torch.testing.assert_close(short.head[0], padded.head[0, :, :11])
+
+
+def test_noise_moves_the_looks_in_training_only(make_model, make_batch):
+    batch = make_batch(windows=8, padded=False)
+    for noise, moves in (("paper", True), ("annealed", True), ("none", False)):
+        model = make_model(look={"noise": noise, "select": "topk"})
+        calm = run(model.eval(), batch, progress=0.0)
+        assert torch.equal(calm.looked, run(model, batch, progress=0.0).looked)
+        model.train().motion_encoder.eval()
+        wild = run(model, batch, progress=0.0)
+        assert torch.equal(wild.looked, calm.looked) != moves
+        assert wild.looked.sum() == calm.looked.sum()
+        torch.testing.assert_close(wild.gate.logit, calm.gate.logit, msg="noise moves the choice alone")
+        late = run(model, batch, progress=0.9)
+        assert torch.equal(late.looked, calm.looked) != (noise == "paper")
+
+
+@every_kind
+def test_gradient_reaches_the_gate_through_its_score(make_model, make_batch, kind):
+    model, batch = make_model(kind), make_batch()
+    for budget, reaches in ((0.25, True), (0.0, False)):
+        model.zero_grad()
+        run(model, batch, budget=budget).head.square().sum().backward()
+        for parameter in model.gate.parameters():
+            assert (parameter.grad is not None and bool(parameter.grad.any())) == reaches
+
+
+def test_what_learns_in_fine_tuning_is_all_but_the_motion(make_model):
+    model = make_model()
+    learnt = {id(parameter) for parameter in model.grounding_parameters()}
+    names = {name.split(".")[0] for name, parameter in model.named_parameters() if id(parameter) in learnt}
+    assert names == {"gate", "visual_context", "head"}
+    frozen = {name.split(".")[0] for name, parameter in model.named_parameters() if id(parameter) not in learnt}
+    assert frozen == {"motion_encoder", "predict_keypoints", "predict_vision"}
+
+
+# On disk
+
+
+@every_kind
+def test_a_saved_model_comes_back_the_same(make_model, make_batch, tmp_path, kind):
+    model, batch = make_model(kind, look={"budget": 0.4, "terms": ("saliency",)}), make_batch()
+    folder = tmp_path / "new" / "model"
+    model.save(folder)
+    again = LookAgain.load(folder)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "weights.safetensors",
+    ]
+    assert (again.card, again.config) == (model.card, model.config)
+    assert not again.training
+    told, same = run(model, batch), run(again, batch)
+    assert torch.equal(told.head, same.head)
+    assert torch.equal(told.looked, same.looked)
+    assert torch.equal(told.motion.codes, same.motion.codes)
+    assert again.fingerprint() == model.fingerprint()
+
+
+def test_the_fingerprint_tells_models_apart(make_model):
+    model = make_model()
+    prints = {model.fingerprint(), make_model().fingerprint()}
+    assert len(prints) == 1
+    prints |= {make_model(seed=1).fingerprint(), make_model(look={"budget": 0.3}).fingerprint()}
+    assert len(prints) == 3
+    with torch.no_grad():
+        model.head.classify[0].weight[0] += 1e-3
+    prints.add(model.fingerprint())
+    model.motion_encoder.quantizer.layers[1]._codebook.embed[0, 0, 0] += 1e-3
+    prints.add(model.fingerprint())
+    assert len(prints) == 5
+
+
+@pytest.fixture
+def folder(make_model, tmp_path):
+    """The folder of a saved model."""
+    make_model().save(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def edit(folder, change):
+    told = json.loads((folder / "config.json").read_text("utf-8"))
+    change(told)
+    (folder / "config.json").write_text(json.dumps(told), "utf-8")
+
+
+def cut(path, share):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize(
+    "harm, message",
+    [
+        (lambda folder: (folder / "config.json").unlink(), "is not a model folder: it has no config.json"),
+        (lambda folder: cut(folder / "config.json", 0.5), "cannot be read"),
+        (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00"), "cannot be read"),
+        (lambda folder: (folder / "config.json").write_text("[1, 2]"), "is not a model's configuration"),
+        (lambda folder: edit(folder, lambda told: told.update(schema=2)), "newer version (schema 2, this one reads"),
+        (lambda folder: edit(folder, lambda told: told.pop("card")), "is damaged"),
+        (lambda folder: edit(folder, lambda told: told["card"].pop("names")), "is damaged"),
+        (lambda folder: edit(folder, lambda told: told["card"].update(n_features="many")), "is damaged"),
+        (lambda folder: edit(folder, lambda told: told["card"].update(names=["a"])), "is damaged"),
+        (lambda folder: edit(folder, lambda told: told["config"]["look"].update(budgt=1)), "no setting 'look.budgt'"),
+        (lambda folder: (folder / "weights.safetensors").unlink(), "is damaged"),
+        (lambda folder: cut(folder / "weights.safetensors", 0.5), "is damaged"),
+        (lambda folder: cut(folder / "weights.safetensors", 0), "is damaged"),
+    ],
+)
+def test_a_folder_that_is_no_sound_model_is_refused_in_one_line(folder, harm, message):
+    LookAgain.load(folder)
+    harm(folder)
+    with pytest.raises(InputError, match=re.escape(message)) as told:
+        LookAgain.load(folder)
+    assert "\n" not in str(told.value)
+
+
+def test_no_folder_is_refused_in_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere is not a model folder: it has no config\.json"):
+        LookAgain.load(tmp_path / "nowhere")
+
+
+def test_other_keypoints_are_refused_with_both_lists(make_model):
+    card = make_model().card
+    card.check_keypoints(("nose", "ear", "tail"), 2, "monday")
+    with pytest.raises(InputError) as told:
+        card.check_keypoints(("nose", "tail", "ear"), 2, "monday")
+    assert "monday has the keypoints nose, tail, ear in 2 coordinates" in str(told.value)
+    assert "the model knows nose, ear, tail in 2;" in str(told.value)
+    with pytest.raises(InputError, match="nose, ear, tail in 3 coordinates, but the model knows nose, ear, tail in 2;"):
+        card.check_keypoints(("nose", "ear", "tail"), 3, "monday")
