@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from napari_lookagain.model.heads import ClusterHead
@@ -19,7 +20,9 @@ def start_centers(head: ClusterHead, features: Tensor, seed: int) -> None:
     """Start the centers from k-means on f (M, D_z), the valid frames of the training windows."""
     generator = np.random.default_rng(seed)
     chosen = generator.permutation(len(features))[:KMEANS_FRAMES]
-    kmeans = KMeans(len(head.centers), n_init=5, random_state=seed).fit(features[chosen].cpu().numpy())
+    kmeans = KMeans(len(head.centers), n_init=5, random_state=seed)
+    with threadpool_limits(1):  # threads add up their shares in any order, and rounding then differs from run to run
+        kmeans.fit(features[chosen].cpu().numpy())
     head.centers.copy_(torch.from_numpy(kmeans.cluster_centers_))
 
 
