@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from napari_lookagain.cli import main
@@ -46,6 +48,48 @@ def mice(simulated) -> Path:
 def session(mice, tmp_path) -> Session:
     """A copy of the session of simulated mice, for a test to write into."""
     return load_session(shutil.copytree(mice, tmp_path / "mice.lookagain"))
+
+
+@pytest.fixture(scope="session")
+def write_video() -> Callable[..., None]:
+    """Write a small video whose frames grow brighter; with another `shade`, another video."""
+
+    def write(path: Path, n_frames: int = 20, shade: int = 0) -> None:
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+            for i in range(n_frames):
+                picture = np.full((48, 64, 3), (shade + 5 * i) % 256, np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_pose() -> Callable[..., None]:
+    """Write a pose file of one animal with two keypoints."""
+
+    def write(path: Path, n_frames: int = 20) -> None:
+        np.savetxt(path, np.arange(n_frames)[:, None] + np.array([20.0, 5, 0, 5]), delimiter=",")
+
+    return write
+
+
+@pytest.fixture
+def lab(tmp_path, write_video, write_pose) -> Path:
+    """A folder with a video and its pose."""
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    write_video(folder / "walk.mp4")
+    write_pose(folder / "walk.csv")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def open_lab() -> Callable[..., Session]:
+    """Make a session of the files in such a folder."""
+    return lambda lab, **options: new_session(lab / "walk.csv", lab / "walk.mp4", keypoints=["nose", "tail"], **options)
 
 
 @pytest.fixture(scope="session")

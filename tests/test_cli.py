@@ -29,7 +29,7 @@ SETTINGS = [
     for key, value in values.items()
     for word in ("--set", f"{section}.{key}={value}")
 ]
-COMMANDS = ("new", "label", "segment", "train", "predict", "export", "demo", "info", "doctor")
+COMMANDS = ("new", "relocate", "label", "segment", "train", "predict", "export", "demo", "info", "doctor")
 
 
 @pytest.fixture
@@ -93,6 +93,22 @@ def test_exported_labels_are_read_back(ask, mice, simulated, tmp_path):
     assert names[0] == names[1]
 
 
+def test_a_video_that_moved_is_found_again(ask, lookagain, simulated, tmp_path):
+    folder, video = tmp_path / "mice.lookagain", shutil.copy(simulated.video, tmp_path / "mice.mp4")
+    made = ask("new", folder, "--pose", simulated.pose, "--video", video)
+    moved = shutil.move(video, tmp_path / "moved.mp4")
+    shutil.copy(simulated.pose, tmp_path / "other.mp4")
+    before = (folder / "session.json").read_bytes()
+    for wrong, message in (("other.mp4", "is not the video this session was"), ("none.mp4", "cannot be read")):
+        told = lookagain("relocate", folder, "--video", tmp_path / wrong)
+        assert told.status == 2
+        assert message in told.err
+    assert (folder / "session.json").read_bytes() == before
+    relocated = ask("relocate", folder, "--video", moved)
+    assert relocated == made | {"video": made["video"].replace(str(video), str(moved))}
+    load_session(folder).open_video().close()
+
+
 def test_without_a_video_the_budget_is_0(ask, simulated, tmp_path):
     folder = tmp_path / "blind.lookagain"
     ask("new", folder, "--pose", simulated.pose, "--fps", 25, "--heading", "tailbase,nose")
@@ -100,6 +116,18 @@ def test_without_a_video_the_budget_is_0(ask, simulated, tmp_path):
     assert ask("segment", folder, *SETTINGS)["sessions"][0]["looked"] == 0
     ask("train", folder, "--out", tmp_path / "model", *SETTINGS)
     assert ask("predict", tmp_path / "model", folder)["sessions"][0]["looked"] == 0
+
+
+@pytest.mark.slow
+def test_a_model_is_applied_with_its_own_budget(ask, lookagain, mice, tmp_path):
+    folder = shutil.copytree(mice, tmp_path / "mice.lookagain")
+    model = folder / "runs" / "segment" / "model"
+    few = 2 * (9 * 4 + 2)  # windows of 32, the last of 12
+    assert ask("segment", folder, "--budget", 0.1, "--clusters", 3, *SETTINGS)["sessions"][0]["looked"] == few
+    assert ask("segment", folder, "--model", model)["sessions"][0]["looked"] == few
+    told = lookagain("segment", folder, "--model", model, "--clusters", 4)
+    assert (told.status, told.out) == (2, "")
+    assert "With --model nothing is trained; leave out --clusters" in told.err
 
 
 def test_what_a_person_reads(lookagain, mice):

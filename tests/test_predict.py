@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -233,6 +235,46 @@ def test_a_prediction_that_is_cancelled_leaves_nothing_half_done(session, model,
     assert next(work).stage == "reading motion"
     work.close()
     assert list(session.features_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["read", "gate"])
+def test_a_damaged_motion_pass_is_made_anew(session, model, encoder, name):
+    wanted = drain(predict(model, session, encoder, budget=0.1, device="cpu"))
+    [folder] = session.features_folder.glob("motion-*")
+    file = folder / f"{name}.npy"
+    whole = file.read_bytes()
+    np.save(folder / "short.npy", np.load(file)[:, :-1])
+    for content in (b"", b"junk", whole[:100], whole[:-1], (folder / "short.npy").read_bytes(), None):
+        file.write_bytes(content) if content is not None else file.unlink()
+        again = drain(predict(model, session, encoder, budget=0.1, device="cpu"))
+        np.testing.assert_array_equal(again.probabilities, wanted.probabilities)
+        assert file.read_bytes() == whole
+        assert sorted(path.name for path in folder.iterdir()) == ["gate.npy", "read.npy"]
+
+
+def test_the_motion_passes_used_last_are_kept(session, model, encoder):
+    start, made = model.gate.mlp[0].bias.clone(), []
+    for change in (0, 1, 2, 3, 0, 4, 5):
+        with torch.no_grad():
+            model.gate.mlp[0].bias.copy_(start + change)
+        drain(predict(model, session, encoder, budget=0, device="cpu"))
+        made.append(session.features_folder / f"motion-{module._motion_key(model, session)}")
+        for path in session.features_folder.rglob("*"):  # a minute goes by
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60))
+    assert set(session.features_folder.glob("motion-*")) == {made[0], made[3], made[5], made[6]}
+
+
+def test_what_a_killed_process_left_is_removed_once_nobody_writes_it(session, model, encoder):
+    old, new = (session.features_folder / f".motion-{name}" for name in ("old-1", "new-1"))
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "read.npy").write_bytes(b"half")
+    yesterday = time.time() - 25 * 3600
+    for path in (*old.iterdir(), old, new):  # in the folder of the other a file was written just now
+        os.utime(path, (yesterday, yesterday))
+    drain(predict(model, session, encoder, budget=0, device="cpu"))
+    assert not old.exists()
+    assert (new / "read.npy").exists()
 
 
 def test_a_motion_pass_that_the_disk_cannot_hold_is_refused(session, model, monkeypatch):

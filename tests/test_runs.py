@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,6 +87,8 @@ def test_a_trained_model_comes_with_a_report(worked):
     assert all(0 < n <= report["scored_frames"][name] for name, n in report["trained_frames"].items())
     assert set(report["held_out"]["classes"]) == set(report["scored_frames"])
     assert report["held_out"]["frames"] > 0
+    documented = (Path(__file__).parents[1] / "docs" / "formats.md").read_text(encoding="utf-8")
+    assert all(f"`{key}`" in documented for key in report)
 
 
 def test_a_job_that_was_cut_off_resumes(session, worked, tiny, monkeypatch):
@@ -109,8 +113,8 @@ def test_a_finished_run_is_never_written_over(done, worked, tiny):
         drain(segment([done], tiny(), run="segment", device="cpu"))
     with pytest.raises(InputError, match="finished run 'predict' already"):
         drain(predict_all(worked / "model", [done], run="predict", device="cpu"))
-    with pytest.raises(InputError, match="finished run 'predict' already"):
-        drain(segment([done], tiny(), run="predict", model=done.run_folder("segment") / "model", device="cpu"))
+    with pytest.raises(InputError, match="finished run 'segment' already"):
+        drain(predict_all(done.run_folder("segment") / "model", [done], run="segment", device="cpu"))
     assert content(done.path) == before
 
 
@@ -146,7 +150,7 @@ def test_several_recordings_share_a_model_and_have_a_run_each(session, mice, tin
     for each in sessions:
         assert names_in(each.run_folder("both")) == RUN_FILES
     assert content(session.run_folder("both") / "model") == content(other.run_folder("both") / "model")
-    again = segment([other], tiny(), run="again", model=session.run_folder("both") / "model", device="cpu")
+    again = predict_all(session.run_folder("both") / "model", [other], run="again", device="cpu")
     assert (drain(again)[0].label == ethograms[1].label).all()
 
 
@@ -223,6 +227,22 @@ def test_one_run_alone_is_exported(scored):
     (scored.run_folder("segment") / "ethogram.npz").unlink()
     with pytest.raises(InputError, match="'segment' of mice was cut off; give the same command again"):
         export_table(scored, "frames", "segment")
+
+
+def test_only_the_runs_exported_are_read(scored, monkeypatch):
+    for old in ("a", "b"):
+        shutil.copytree(scored.run_folder("predict"), scored.run_folder(old))
+        os.utime(scored.run_folder(old) / "ethogram.npz", (0, 0))
+    read = []
+    monkeypatch.setattr(
+        "napari_lookagain.runs.load_ethogram", lambda file: read.append(file.parent.name) or load_ethogram(file)
+    )
+    assert len(export_table(scored, "frames")) == 600
+    assert sorted(read) == ["predict", "segment"]
+    with (scored.run_folder("b") / "ethogram.npz").open("wb") as file:
+        np.savez(file, head=json.dumps({"schema": 1, "kind": ["cluster"]}))
+    with pytest.raises(InputError, match="b.ethogram.npz is not an ethogram or is damaged"):
+        export_table(scored, "frames")
 
 
 def test_what_was_scored_is_exported_without_any_run(session, blind):

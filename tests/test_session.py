@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import av
 import numpy as np
 import pytest
 
@@ -32,35 +31,6 @@ def make(**changes):
         "annotations": Annotations(40, ("a", "b")),
     }
     return Session(**fields | changes)
-
-
-def write_video(path, n_frames=20, shade=0):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for i in range(n_frames):
-            picture = np.full((48, 64, 3), (shade + 5 * i) % 256, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-
-
-def write_pose(path, n_frames=20):
-    rows = np.arange(n_frames)[:, None] + np.array([20.0, 5, 0, 5])
-    np.savetxt(path, rows, delimiter=",")
-
-
-@pytest.fixture
-def lab(tmp_path):
-    """A folder with a video and its pose."""
-    folder = tmp_path / "lab"
-    folder.mkdir()
-    write_video(folder / "walk.mp4")
-    write_pose(folder / "walk.csv")
-    return folder
-
-
-def open_lab(lab, **options):
-    return new_session(lab / "walk.csv", lab / "walk.mp4", keypoints=["nose", "tail"], **options)
 
 
 def test_sizes_and_names():
@@ -177,7 +147,7 @@ def test_body_length_is_the_median_of_the_largest_spread():
     assert single.body_length == 1
 
 
-def test_new_session_reads_video_and_pose(lab):
+def test_new_session_reads_video_and_pose(lab, open_lab):
     session = open_lab(lab)
     assert (session.recording, session.n_frames, session.fps) == ("walk", 20, 25)
     assert session.heading == ("tail", "nose")
@@ -192,7 +162,7 @@ def test_new_session_reads_video_and_pose(lab):
         open_lab(lab, heading=("tail", "head"))
 
 
-def test_frame_rate_is_given_or_read_or_asked_for(lab):
+def test_frame_rate_is_given_or_read_or_asked_for(lab, open_lab):
     with pytest.raises(InputError, match="give --fps"):
         new_session(lab / "walk.csv", keypoints=["nose", "tail"])
     assert new_session(lab / "walk.csv", keypoints=["nose", "tail"], fps=50).fps == 50
@@ -203,7 +173,7 @@ def test_frame_rate_is_given_or_read_or_asked_for(lab):
 
 
 @pytest.mark.parametrize("pose, video", [(101, 100), (100, 101)])
-def test_one_percent_is_trimmed_with_a_warning(tmp_path, pose, video):
+def test_one_percent_is_trimmed_with_a_warning(tmp_path, pose, video, open_lab, write_video, write_pose):
     write_pose(tmp_path / "walk.csv", pose)
     write_video(tmp_path / "walk.mp4", video)
     with pytest.warns(UserWarning, match=f"pose has {pose} frames and the video {video}"):
@@ -213,7 +183,7 @@ def test_one_percent_is_trimmed_with_a_warning(tmp_path, pose, video):
 
 
 @pytest.mark.parametrize("pose", [22, 18])
-def test_more_than_one_percent_is_an_error(tmp_path, pose):
+def test_more_than_one_percent_is_an_error(tmp_path, pose, open_lab, write_video, write_pose):
     write_pose(tmp_path / "walk.csv", pose)
     write_video(tmp_path / "walk.mp4", 20)
     with pytest.raises(InputError, match=f"pose has {pose} frames and the video 20, which is more than 1 %"):

@@ -11,13 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.errors import InputError
-from napari_lookagain.session import PoseSource, Session, load_session, new_session
+from napari_lookagain.session import PoseSource, Session, load_session
 
 
 def make():
@@ -36,40 +35,11 @@ def make():
     )
 
 
-def write_video(path, n_frames=20, shade=0):
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
-        for i in range(n_frames):
-            picture = np.full((48, 64, 3), (shade + 5 * i) % 256, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
-
-
-def write_pose(path, n_frames=20):
-    rows = np.arange(n_frames)[:, None] + np.array([20.0, 5, 0, 5])
-    np.savetxt(path, rows, delimiter=",")
-
-
-@pytest.fixture
-def lab(tmp_path):
-    """A folder with a video and its pose."""
-    folder = tmp_path / "lab"
-    folder.mkdir()
-    write_video(folder / "walk.mp4")
-    write_pose(folder / "walk.csv")
-    return folder
-
-
-def open_lab(lab, **options):
-    return new_session(lab / "walk.csv", lab / "walk.mp4", keypoints=["nose", "tail"], **options)
-
-
 def files_of(folder):
     return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_session_comes_back_as_it_was_saved(lab, tmp_path):
+def test_a_session_comes_back_as_it_was_saved(lab, tmp_path, open_lab):
     session = open_lab(lab)
     session.edited = np.zeros((20, 1, 2), bool)
     session.edited[4, 0, 1] = True
@@ -136,7 +106,7 @@ def test_an_unwritable_place_is_an_input_error(tmp_path):
         make().save(tmp_path / "file" / "walk.lookagain")
 
 
-def test_session_and_video_move_together(lab, tmp_path):
+def test_session_and_video_move_together(lab, tmp_path, open_lab):
     open_lab(lab).save(lab / "walk.lookagain")
     shutil.move(lab, tmp_path / "elsewhere")
     moved = load_session(tmp_path / "elsewhere" / "walk.lookagain")
@@ -145,7 +115,7 @@ def test_session_and_video_move_together(lab, tmp_path):
     moved.open_video().close()
 
 
-def test_the_session_alone_moves(lab, tmp_path):
+def test_the_session_alone_moves(lab, tmp_path, open_lab, write_video):
     open_lab(lab).save(lab / "walk.lookagain")
     shutil.move(lab / "walk.lookagain", tmp_path / "walk.lookagain")
     write_video(tmp_path / "walk.mp4", shade=90)  # another video where the first would be, seen from the session
@@ -154,11 +124,11 @@ def test_the_session_alone_moves(lab, tmp_path):
     assert session.video.path == str(lab / "walk.mp4")
 
 
-def test_a_video_that_moved_is_asked_for(lab, tmp_path):
+def test_a_video_that_moved_is_asked_for(lab, tmp_path, open_lab, write_video):
     open_lab(lab).save(lab / "walk.lookagain")
     shutil.move(lab / "walk.mp4", tmp_path / "renamed.mp4")
     session = load_session(lab / "walk.lookagain")
-    with pytest.raises(InputError, match=r"is not at .*walk\.mp4; .*relocate_video"):
+    with pytest.raises(InputError, match=r"is not at .*walk\.mp4; .*lookagain relocate SESSION --video FILE"):
         session.open_video()
     write_video(tmp_path / "other.mp4", shade=90)
     record = (lab / "walk.lookagain" / "session.json").read_bytes()
@@ -171,7 +141,7 @@ def test_a_video_that_moved_is_asked_for(lab, tmp_path):
     load_session(lab / "walk.lookagain").open_video().close()
 
 
-def test_another_video_of_the_same_name_is_refused(lab):
+def test_another_video_of_the_same_name_is_refused(lab, open_lab, write_video):
     open_lab(lab).save(lab / "walk.lookagain")
     write_video(lab / "walk.mp4", shade=90)
     with pytest.raises(InputError, match=r"is not the video this session was made with \(walk.mp4, 20 frames, 64×48\)"):

@@ -72,6 +72,23 @@ def new(
 
 
 @app.command()
+def relocate(
+    folder: Annotated[Path, typer.Argument(help="The session folder.")],
+    video: Annotated[Path, typer.Option(help="Where the video is now; no other video is taken.")],
+    device: Device = "auto",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Tell a session where its video has gone."""
+    from napari_lookagain.contents import about_session
+    from napari_lookagain.session import load_session
+
+    session = load_session(folder)
+    session.relocate_video(video)
+    _show(about_session(session), as_json)
+
+
+@app.command()
 def label(
     folder: Annotated[Path, typer.Argument(help="The session folder.")],
     source: Annotated[Path, typer.Option("--from", help="What was scored: bouts, frames, one-hot or BORIS table.")],
@@ -124,9 +141,15 @@ def segment(
     from napari_lookagain import runs
 
     sessions = _load(folders)
-    config = _config(preset, sessions, budget, encoder, seed, settings, clusters)
     name = run or runs.free_name(sessions, "segment")
-    _show_run(name, _work(runs.segment(sessions, config, run=name, model=model, device=device)), as_json)
+    if model is None:
+        config = _config(preset, sessions, budget, encoder, seed, settings, clusters)
+        work = runs.segment(sessions, config, run=name, device=device)
+    elif clusters is None and not encoder and not settings:
+        work = runs.predict_all(model, sessions, budget=_budget(budget, sessions), run=name, device=device)
+    else:
+        raise InputError("With --model nothing is trained; leave out --clusters, --encoder and --set, or --model.")
+    _show_run(name, _work(work), as_json)
 
 
 @app.command()

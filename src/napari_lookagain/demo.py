@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +37,16 @@ def run_demo(out: Path, *, seed: int = 0, device: str = "auto") -> Generator[Pro
     ----------
     out
         Folder that gets the sessions, the model, ``ethogram.csv``, ``metrics.json`` and ``ethogram.png``, the last
-        three of the recording that no label was learnt from.
+        three of the recording that no label was learnt from. ``demo.json`` in it notes the seed.
     seed
         Of the recordings and of the training.
 
     Raises
     ------
     InputError
-        When `out` is there and holds something else than an earlier demonstration.
+        When `out` holds something else than a demonstration with this seed.
     """
-    if out.exists() and any(out.iterdir()) and not (out / f"{SEEN[0]}.lookagain").is_dir():
-        raise InputError(f"{out} is not empty; choose another folder with --out.")
+    _claim(out, seed)
     sessions: list[Session] = []
     for i, name in enumerate((*SEEN, UNSEEN)):
         yield Progress(i, len(SEEN) + 1, "simulating")
@@ -55,7 +55,8 @@ def run_demo(out: Path, *, seed: int = 0, device: str = "auto") -> Generator[Pro
     config = Config.preset("quick", training={"seed": seed}, look={"budget": BUDGET}, **SHORT)
     discovery = runs.free_name(sessions, "segment")
     clusters = yield from runs.segment(sessions, config, run=discovery, device=device)
-    model = out / f"model-{len(list(out.glob('model-*'))) + 1}"
+    models = (out / f"model-{number}" for number in count(1))
+    model = next(each for each in models if not (each / "weights.safetensors").exists())  # one cut off is resumed
     pretrained = sessions[0].run_folder(discovery) / "model"
     yield from runs.train(sessions[:-1], model, config, pretrained=pretrained, device=device)
     predicted: dict[float, Ethogram] = {}
@@ -75,6 +76,21 @@ def run_demo(out: Path, *, seed: int = 0, device: str = "auto") -> Generator[Pro
         title="A simulated recording that no label was learnt from",
     )
     return {"folder": str(out), **report["summary"]}
+
+
+def _claim(out: Path, seed: int) -> None:
+    """Note in a new folder whose demonstration it is, before anything else: one that was cut off is known by it."""
+    note, own = out / "demo.json", json.dumps({"seed": seed})
+    if not note.exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise InputError(f"{out} is not empty; choose another folder with --out.")
+        with atomic_path(note) as path:
+            path.write_text(own, encoding="utf-8")
+    found = note.read_text(encoding="utf-8", errors="replace")
+    if found != own:
+        raise InputError(
+            f"{out} holds the demonstration {found}, but {own} was asked for; choose another folder with --out."
+        )
 
 
 def _simulated(out: Path, name: str, seed: int) -> Session:

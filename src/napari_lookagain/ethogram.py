@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -301,15 +302,30 @@ def load_ethogram(path: str | Path) -> Ethogram:
     InputError
         When the file is absent, damaged, not an ethogram, or written by a newer version.
     """
+    with _open(path) as (head, file):
+        for name in ("animals", "names", "raters"):
+            head[name] = tuple(head[name])
+        return Ethogram(**head, **{name: file[name] for name in _ARRAYS if name in file})
+
+
+def ethogram_kind(path: str | Path) -> Kind:
+    """Tell whether a file holds behaviors or clusters, and read no more of it; errors as in `load_ethogram`."""
+    with _open(path) as (head, _):
+        kind: Kind = head["kind"]
+        if kind not in get_args(Kind):
+            raise ValueError(f"a kind {kind!r}")
+        return kind
+
+
+@contextmanager
+def _open(path: str | Path) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The head of an ethogram's file, and its arrays, which are read as they are asked for."""
     try:
         with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             head: dict[str, Any] = json.loads(str(file["head"]))
             if head.pop("schema") > _SCHEMA:
                 raise InputError(f"{path} was written by a newer version; update napari-lookagain to read it.")
-            arrays = {name: file[name] for name in _ARRAYS if name in file}
-        for name in ("animals", "names", "raters"):
-            head[name] = tuple(head[name])
-        return Ethogram(**head, **arrays)
+            yield head, file
     except InputError:
         raise
     except FileNotFoundError as error:

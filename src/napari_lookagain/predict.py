@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -29,6 +31,8 @@ from napari_lookagain.vision.look import see
 from napari_lookagain.windows import Stitcher, Window, sliding_windows
 
 BATCH = 16  # windows
+KEPT_PASSES = 4  # motion passes in a session's folder; a corrected keypoint or another model makes a new one
+ABANDONED = 24 * 3600.0  # seconds after which nobody is writing a motion pass any more
 GATE = ("logit", "reliability", "saliency", "semantics")
 
 
@@ -110,6 +114,19 @@ def settle_budget(
     return budget
 
 
+def read_motion(model: LookAgain, session: Session, *, device: str = "auto") -> Generator[Progress, None, np.ndarray]:
+    """What the head reads of the keypoints at every frame, (T, A, F) float32: what `predict` said, if it is kept.
+
+    For clusters it is z_q, which tells frames apart better than their clusters do.
+    """
+    model.card.check_keypoints(session.keypoint_names, session.n_coords, session.recording)
+    place = accelerator(device).device
+    model.to(place).eval()
+    motion = yield from _read_motion(model, session, place)
+    model.cpu()
+    return motion.read.swapaxes(0, 1)
+
+
 def choose_looks(model: LookAgain, motion: MotionPass, budget: float) -> np.ndarray:
     """Where to look, (T, A) bool: k = ceil(budget × frames) of every window and animal, windows not overlapping."""
     n_animals, n_frames, _ = motion.gate.shape
@@ -130,7 +147,7 @@ def choose_looks(model: LookAgain, motion: MotionPass, budget: float) -> np.ndar
 
 
 def _read_motion(model: LookAgain, session: Session, place: torch.device) -> Generator[Progress, None, MotionPass]:
-    """Run the motion encoder and the gate over all windows, or find what they said last time.
+    """Run the motion encoder and the gate over all windows, or find what they said last time, if it is whole.
 
     A motion pass is made beside its place and moved there when it is whole: a run may be killed, or another one may
     read the same recording at the same time.
@@ -146,17 +163,46 @@ def _read_motion(model: LookAgain, session: Session, place: torch.device) -> Gen
         yield from _encode_motion(model, session, place, out)
         return MotionPass(**out)
     folder = session.features_folder / f"motion-{_motion_key(model, session)}"
-    if not folder.is_dir():
-        making = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
-        try:
-            yield from _encode_motion(model, session, place, _open_arrays(making, shapes))
-            os.rename(making, folder)
-        except OSError:
-            if not folder.is_dir():  # else another run was faster
-                raise
-        finally:
-            shutil.rmtree(making, ignore_errors=True)
-    return MotionPass(**{name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in shapes})
+    with suppress(OSError, ValueError, EOFError):
+        return _open_pass(folder, shapes)
+    shutil.rmtree(folder, ignore_errors=True)  # it is not there, or damaged
+    _make_room(session.features_folder)
+    making = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
+    try:
+        yield from _encode_motion(model, session, place, _open_arrays(making, shapes))
+        os.rename(making, folder)
+    except OSError:
+        if not folder.is_dir():  # else another run was faster
+            raise
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+    return _open_pass(folder, shapes)
+
+
+def _open_pass(folder: Path, shapes: dict[str, tuple[int, ...]]) -> MotionPass:
+    """Map a motion pass that is kept, and note that it was used; ValueError when it is not what is expected."""
+    arrays = {name: open_memmap(folder / f"{name}.npy", mode="r") for name in shapes}
+    if any((array.shape, array.dtype) != (shapes[name], np.float32) for name, array in arrays.items()):
+        raise ValueError(f"{folder} holds arrays of another shape.")
+    with suppress(OSError):  # a colleague's folder may be read, too
+        os.utime(folder)
+    return MotionPass(**arrays)
+
+
+def _make_room(folder: Path) -> None:
+    """Make room for one more motion pass: remove those used longest ago, and what killed processes left behind."""
+    passes = sorted(folder.glob("motion-*"), key=_last_touched, reverse=True)
+    left_behind = [each for each in folder.glob(".motion-*") if time.time() - _last_touched(each) > ABANDONED]
+    for path in (*passes[KEPT_PASSES - 1 :], *left_behind):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _last_touched(folder: Path) -> float:
+    """When a folder or a file in it was last written; 0 when another process has just moved or removed it."""
+    try:
+        return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+    except OSError:
+        return 0.0
 
 
 def _encode_motion(

@@ -15,7 +15,7 @@ import torch
 from napari_lookagain.config import Config
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
-from napari_lookagain.ethogram import Ethogram, load_ethogram
+from napari_lookagain.ethogram import Ethogram, ethogram_kind, load_ethogram
 from napari_lookagain.files import atomic_path
 from napari_lookagain.formats.tables import bouts_table, frames_table, stats_table
 from napari_lookagain.material import Material, behavior_labels, gather
@@ -34,7 +34,6 @@ def segment(
     config: Config,
     *,
     run: str = "segment",
-    model: Path | None = None,
     device: str = "auto",
 ) -> Generator[Progress, None, list[Ethogram]]:
     """Discover clusters in one or more recordings, without labels, and keep a run in every session.
@@ -47,8 +46,6 @@ def segment(
         All choices.
     run
         Name of the run. One that was cut off is resumed; a finished one is never written over.
-    model
-        Folder of a model that discovered clusters before; nothing is trained then.
 
     Returns
     -------
@@ -60,8 +57,6 @@ def segment(
     InputError
         When the run is there already, keypoints differ between sessions, or a video cannot be looked at.
     """
-    if model is not None:
-        return (yield from predict_all(model, sessions, budget=config.look.budget, run=run, device=device))
     _check_job(sessions, run, device)
     home = sessions[0].run_folder(run)  # where the model is trained; the other sessions get their copy
     material = yield from gather(sessions, config, device=device)
@@ -137,7 +132,10 @@ def predict_all(
     run: str = "predict",
     device: str = "auto",
 ) -> Generator[Progress, None, list[Ethogram]]:
-    """Apply a trained model to sessions and keep a run in each; parameters and errors as in `segment`."""
+    """Apply a model, of behaviors or of clusters, to sessions and keep a run in each.
+
+    `budget` is the model's own by default; run, result and errors as in `segment`.
+    """
     loaded = LookAgain.load(model)
     _check_job(sessions, run, device)
     encoder = load_encoder(model / "encoder", str(accelerator(device).device)) if (model / "encoder").is_dir() else None
@@ -207,8 +205,8 @@ def _latest_runs(session: Session, run: str | None) -> dict[str, Ethogram]:
         raise InputError(
             f"The run {run!r} of {session.recording} was cut off; give the same command again to finish it."
         )
-    ethograms = [load_ethogram(file) for file in finished]
-    return {ethogram.kind: ethogram for ethogram in ethograms}
+    latest = {ethogram_kind(file): file for file in finished}
+    return {kind: load_ethogram(file) for kind, file in latest.items()}
 
 
 def _train(

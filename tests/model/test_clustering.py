@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 from torch import tensor
 
 from napari_lookagain.model.clustering import refresh_target, start_centers
@@ -51,6 +52,17 @@ def test_the_same_seed_starts_the_same():
         starts.append(clusters.centers.detach())
     assert torch.equal(starts[0], starts[1])
     assert not torch.allclose(starts[0], starts[2])
+
+
+def test_the_start_does_not_depend_on_the_number_of_threads():
+    torch.manual_seed(0)
+    shapeless, starts = torch.randn(2000, 2), []
+    for threads in (1, 2):
+        clusters = head(n_clusters=9)
+        with threadpool_limits(threads):
+            start_centers(clusters, shapeless, seed=0)
+        starts.append(clusters.centers.detach())
+    assert torch.equal(*starts)
 
 
 def test_the_target_is_that_of_the_paper_where_no_cluster_is_empty(blobs):

@@ -324,6 +324,18 @@ def test_padding_is_not_attended_to(fill):
 
 
 @every_fill
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_a_short_window_sees_the_same_padded_or_not(fill, share):
+    see = context(fill)
+    visual, score = torch.randn(2, 1, 8, 5), torch.rand(2, 1, 8)
+    valid = torch.arange(8).expand(2, 1, 8) < 5
+    looked = (torch.rand(2, 1, 8) < share) & valid
+    assert bool(looked[..., :5].any(-1).all()) == (share > 0)
+    short = see(visual[..., :5, :], score[..., :5], looked[..., :5], valid[..., :5])
+    torch.testing.assert_close(short, see(visual, score, looked, valid)[..., :5, :])
+
+
+@every_fill
 def test_gradient_reaches_the_score_where_it_looked_and_nowhere_else(fill):
     see = context(fill)
     visual, score = torch.randn(1, 1, 8, 5), torch.rand(1, 1, 8, requires_grad=True)

@@ -92,6 +92,17 @@ def test_codebooks_follow_in_training_and_stand_still_otherwise(make_encoder):
     assert not torch.equal(before[embed], books(encoder)[embed])
 
 
+def test_an_untrained_model_is_left_as_it_is(make_model, make_batch):
+    model, batch = make_model(raw=True), make_batch()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    output = model(batch.motion, batch.valid, batch.visual_features)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.isfinite(output.head[batch.valid]).all()
+    assert (output.motion.tokens == 0).all()
+    model.motion_encoder.train()(batch.motion, batch.valid)
+    assert (model.motion_encoder.eval()(batch.motion, batch.valid).tokens[batch.valid] != 0).any()
+
+
 def test_one_step_of_the_moving_average_by_hand(make_encoder):
     encoder = make_encoder().train()
     book = encoder.quantizer.layers[0]._codebook

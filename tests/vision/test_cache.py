@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,17 @@ def test_memory_keeps_the_rows_it_is_made_for() -> None:
     assert_array_equal(memory.read(rows[[1, 0]]), values(rows[[1, 0]]))
     with pytest.raises(InputError, match="1 features were asked for"):
         memory.read(rows)
+
+
+def test_memory_touches_only_the_rows_it_is_asked_for() -> None:
+    many = np.argwhere(np.ones((100_000, 2)))
+    memory = FeatureMemory((100_000, 2, 1), many)
+    memory.write(many, np.ones((len(many), 1)))
+    tracemalloc.start()
+    assert len(memory.missing(many[:5])) == 0
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000, "reading window by window would be quadratic in their number"
 
 
 def test_space_is_taken_only_for_what_is_written(tmp_path: Path) -> None:

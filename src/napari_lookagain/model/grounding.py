@@ -198,6 +198,7 @@ class VisualContext(nn.Module):
         seen = torch.where(looked.unsqueeze(-1), score.unsqueeze(-1) * seen, 0.0)
         if self.fill == "hold":
             nearest, distance = nearest_look(looked)
+            distance = torch.where(distance < frames, distance, self.distance.num_embeddings - 1)
             seen = seen.gather(2, nearest.unsqueeze(-1).expand_as(seen)) + self.distance(distance)
         x = seen + self.position[:frames]
         return self.aggregate(x.flatten(0, 1), valid.flatten(0, 1)).view(batch, animals, frames, -1)

@@ -131,10 +131,15 @@ class MotionEncoder(nn.Module):
         return z.view(batch, animals, frames, -1)
 
     def quantize(self, latent: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Eq. 3: residual vector quantization of the valid frames alone, so that padding never moves a codebook."""
+        """Eq. 3: residual vector quantization of the valid frames alone, so that padding never moves a codebook.
+
+        Codebooks start, by k-means, at the first batch in training mode. Before that there are no tokens, only zeros.
+        """
         tokens = torch.zeros_like(latent)
         codes = torch.full((*valid.shape, self.quantizer.num_quantizers), -1, device=latent.device)
-        if valid.any():
+        # The library would start its codebooks, zeros before, in eval mode as well.
+        started = self.training or bool(self.quantizer.codebooks.any())
+        if started and valid.any():
             packed = latent[valid]  # (M, D_z)
             nearest, packed_codes, _ = self.quantizer(packed.detach().unsqueeze(0))  # (1, M, D_z), (1, M, levels)
             # The library would turn the gradient (its rotation trick) and count it once for every level.

@@ -170,23 +170,24 @@ class FeatureMemory:
 
     def __init__(self, shape: tuple[int, int, int], rows: np.ndarray) -> None:
         self.shape = shape
-        self._kept = np.unique(_places(rows, shape))
-        self._values = np.full((len(self._kept), shape[2]), np.nan, np.float32)
+        kept = np.unique(_places(rows, shape))
+        self._at = np.full(shape[0] * shape[1], -1)  # all other rows point to a last one, which stays NaN
+        self._at[kept] = np.arange(len(kept))
+        self._values = np.full((len(kept) + 1, shape[2]), np.nan, np.float32)
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
         """Give those of rows (N, 2) of frame and animal that are not there yet, each once and in order, (M, 2)."""
         places = _places(rows, self.shape)
-        absent = ~np.isin(places, self._kept[~np.isnan(self._values[:, 0])])
-        return _rows(places[absent], self.shape)
+        return _rows(places[np.isnan(self._values[self._at[places], 0])], self.shape)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """Read the features (N, D_v) float32 of rows (N, 2); see `FeatureCache.read`."""
         _refuse(self.missing(rows))
-        return self._values[np.searchsorted(self._kept, _places(rows, self.shape))]
+        return self._values[self._at[_places(rows, self.shape)]]
 
     def write(self, rows: np.ndarray, values: np.ndarray) -> None:
         """Keep the features (N, D_v) of rows (N, 2)."""
-        self._values[np.searchsorted(self._kept, _places(rows, self.shape))] = values
+        self._values[self._at[_places(rows, self.shape)]] = values
 
 
 Features = FeatureCache | FeatureMemory

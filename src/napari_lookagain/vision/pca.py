@@ -61,6 +61,7 @@ class PCAEncoder:
             When the images are not square, grey and uint8, or do not differ.
         """
         from sklearn.decomposition import PCA
+        from threadpoolctl import threadpool_limits
 
         _check(images, None)
         if components < 1:
@@ -74,7 +75,9 @@ class PCAEncoder:
                 "check that the video shows something and that the keypoints lie in it."
             )
         flat = images.reshape(len(images), -1).astype(np.float32) / 255
-        pca = PCA(min(components, *flat.shape), svd_solver="randomized", random_state=seed).fit(flat)
+        pca = PCA(min(components, *flat.shape), svd_solver="randomized", random_state=seed)
+        with threadpool_limits(1):  # rounding depends on their number, and the same seed gives the same encoder
+            pca.fit(flat)
         kept = pca.explained_variance_ > _LEAST_VARIANCE * pca.explained_variance_[0]
         if kept.sum() < components:
             warnings.warn(
@@ -110,8 +113,9 @@ class PCAEncoder:
             When the images have another size or kind than those fitted.
         """
         _check(images, self.size)
-        flat = images.reshape(len(images), self.mean.size).astype(np.float32) / 255
-        return (flat - self.mean) @ self.components.T
+        # In doubles: how a sum of floats is rounded depends on how many images there are, and how many threads.
+        flat = images.reshape(len(images), self.mean.size) / 255
+        return ((flat - self.mean) @ self.components.T.astype(float)).astype(np.float32)
 
     def save(self, folder: Path) -> None:
         """Write the weights into a folder as `encoder.safetensors`."""
