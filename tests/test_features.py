@@ -11,7 +11,8 @@ from napari_lookagain.errors import InputError
 from napari_lookagain.features import MotionFeatures
 from napari_lookagain.session import PoseSource, Session, VideoSource
 
-ARENA = FeatureConfig(frame="arena")
+EGOCENTRIC = FeatureConfig(pace_window=0)
+ARENA = FeatureConfig(frame="arena", pace_window=0)
 BOTH = pytest.mark.parametrize("frame", ["egocentric", "arena"])
 
 
@@ -36,7 +37,7 @@ def make(keypoints, confidence=None, *, heading=("rear", "front"), fps=10.0, fra
     )
 
 
-def describe(session, config=None, **options):
+def describe(session, config=EGOCENTRIC, **options):
     return MotionFeatures(session, config, **options)(0, session.n_frames)
 
 
@@ -172,7 +173,7 @@ def test_what_is_missing_is_zero_and_never_nan(frame):
     keypoints[:4, 0] = np.nan
     keypoints[:, 2] = np.nan
     session = make(keypoints)
-    out = describe(session, FeatureConfig(frame=frame))
+    out = describe(session, FeatureConfig(frame=frame, pace_window=0))
     assert np.isfinite(out).all()
     absent = ~np.isfinite(session.keypoints[..., 0]).swapaxes(0, 1)  # (A, T, J)
     assert absent.any()
@@ -233,3 +234,35 @@ def test_one_keypoint_is_enough():
     assert out.shape == (2, 5, 2 + 1 + 3 + 6)
     assert np.isfinite(out).all()
     assert (out[..., :2] == 0).all()
+
+
+def test_pace_by_hand_tells_a_fast_swing_from_a_slow_one():
+    swing = np.array([[0, 6], [0, 14]])  # the third keypoint alone moves, 8 pixels to and fro
+    still = np.array([[0.0, 0], [40, 0]])
+    tracks = [np.concatenate([still, [[20, swing[(t // every) % 2, 1]]]]) for every in (1, 4) for t in range(16)]
+    fast, slow = make(np.stack(tracks[:16])[:, None]), make(np.stack(tracks[16:])[:, None])
+    config = FeatureConfig(pace_window=0.4)  # 2 frames to either side, at 10 frames a second
+    paces = [np.sinh(describe(session, config)[0, :, -3:]) for session in (fast, slow)]
+    bare = describe(fast)
+    np.testing.assert_array_equal(describe(fast, config)[..., :-3], bare)
+    # the center moves by a third of the swing: about it, the third keypoint covers two thirds, the others one
+    unit = 8 / fast.body_length * 10
+    np.testing.assert_allclose(paces[0], np.tile([unit / 3, unit / 3, unit * 2 / 3], (16, 1)), rtol=1e-4)
+    steps = np.array([t % 4 == 3 for t in range(15)])  # from each frame to the next
+    share = [steps[max(t - 2, 0) : min(t + 2, 15)].mean() for t in range(16)]
+    np.testing.assert_allclose(paces[1][:, 2], unit * 2 / 3 * np.array(share), rtol=1e-4, atol=1e-6)
+
+
+def test_pace_does_not_depend_on_the_span_and_leaves_out_what_was_not_seen():
+    session, config = make(crowd()), FeatureConfig(pace_window=0.5)
+    features = MotionFeatures(session, config, n_neighbors=0)
+    whole = features(0, 20)
+    assert features.width == whole.shape[-1]
+    for start, stop in ((0, 1), (3, 9), (9, 20), (19, 20)):
+        np.testing.assert_allclose(features(start, stop), whole[:, start:stop], atol=1e-5)
+    lost = crowd()
+    lost[:, 0, 2] = np.nan
+    pace = MotionFeatures(make(lost), config, n_neighbors=0)(0, 20)[0, :, -3:]
+    assert (pace[:, 2] == 0).all()
+    assert (pace[:, :2] > 0).all()
+    assert np.isfinite(pace).all()

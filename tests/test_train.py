@@ -188,9 +188,9 @@ def test_a_few_held_out_windows_choose_no_epoch(material):
     assert len(history.held_out_loss) == len(history.loss) == history.kept_epoch + 1
 
 
-def test_training_stops_early_and_keeps_the_best_epoch(material):
-    finetuning = {"epochs": 40, "patience": 3, "learning_rate": 0.03}
-    model, work = stage_of(material, "behavior", finetune=finetuning)
+@pytest.mark.parametrize("stage, section", [("pretraining", "pretrain"), ("behavior", "finetune")])
+def test_training_stops_early_and_keeps_the_best_epoch(material, stage, section):
+    model, work = stage_of(material, stage, **{section: {"epochs": 40, "patience": 3, "learning_rate": 0.03}})
     ends = []  # weights at the end of every epoch
     history = None
     while history is None:

@@ -20,7 +20,7 @@ Preset = Literal["quick", "paper"]
 class Section(BaseModel):
     """A frozen group of settings in which an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class FeatureConfig(Section):
@@ -30,6 +30,8 @@ class FeatureConfig(Section):
     """◇ Frame of reference of the keypoints; "arena" is the paper's, divided by (W, H)."""
     confidence_threshold: float = Field(0.25, ge=0, le=1)
     """Keypoints below this confidence count as missing (appendix B of the paper)."""
+    pace_window: float = Field(0.4, ge=0)
+    """◇ Seconds over which the mean speed of every keypoint is told; 0 leaves it out, as the paper does."""
 
 
 class MotionConfig(Section):
@@ -65,8 +67,8 @@ class LookConfig(Section):
     noise: Literal["annealed", "paper", "none"] = "annealed"
     """◇ Exploration in training: on the gate's logit and annealed, as in Eq. 16 (σ = 1 on the score), or none."""
     vary_budget: float = Field(0.7, ge=0, le=1)
-    """◇ Share of training batches whose budget is drawn log-uniformly from 0.02 to 1, so that one model serves all
-    budgets between; 0 in the paper."""
+    """◇ Share of training batches whose budget is drawn, one in ten as 0 and the others log-uniformly from 0.02 to 1, so
+    that one model serves all budgets; 0 in the paper."""
     terms: tuple[Literal["reliability", "saliency", "semantics"], ...] = ("reliability", "saliency", "semantics")
     """What the gate reads (Eq. 14); leave one out for the paper's ablation."""
     layers: int = Field(2, ge=1)
@@ -103,6 +105,8 @@ class PretrainConfig(Section):
     rvq_weight: float = Field(0.1, ge=0)
     recon_weight: float = Field(0.1, ge=0)
     commitment: float = Field(0.25, ge=0)
+    patience: int = Field(50, ge=1)
+    """Epochs without a better validation loss before training stops."""
 
     @model_validator(mode="after")
     def _lists_fit(self) -> Self:
@@ -123,6 +127,7 @@ class FinetuneConfig(Section):
     patience: int = Field(20, ge=1)
     """Epochs without a better validation loss before training stops."""
     clusters: int = Field(8, ge=2)
+    """How many clusters to discover."""
     tv_weight: float = Field(0.1, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     motion_dropout: float = Field(0.5, ge=0, lt=1)
@@ -200,12 +205,12 @@ class Config(Section):
 _PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         "motion": {"width": 128, "heads": 4, "layers": 2},
-        "pretrain": {"epochs": 80, "learning_rate": 1e-3, "final_learning_rate": 1e-5, "batch": 4},
+        "pretrain": {"epochs": 80, "patience": 30, "learning_rate": 1e-3, "final_learning_rate": 1e-5, "batch": 4},
         "finetune": {"epochs": 60, "learning_rate": 1e-3, "final_learning_rate": 1e-5, "batch": 4, "patience": 60},
         "training": {"max_windows": 200},
     },
     "paper": {
-        "features": {"frame": "arena"},
+        "features": {"frame": "arena", "pace_window": 0.0},
         "look": {"select": "topk", "fill": "zero", "noise": "paper", "vary_budget": 0.0},
         "vision": {"encoder": "qwen3-vl", "crop": "plain"},
         "finetune": {"motion_dropout": 0.0, "correct_prior": False},

@@ -20,8 +20,9 @@ class MotionFeatures:
     """The motion descriptor of one session, computed span by span (Eq. 1).
 
     Columns, in this order: the keypoints (J × C), their confidence (J), in the egocentric frame the animal's velocity
-    (forward, sideways, turning) and for three coordinates its height, then for every neighbor, nearest first so that
-    the descriptor does not depend on track order, what `frame` says of it:
+    (forward, sideways, turning) and for three coordinates its height, the pace of every keypoint (J, unless it is
+    switched off), then for every neighbor, nearest first so that the descriptor does not depend on track order, what
+    `frame` says of it:
 
     - "egocentric" (our default): keypoints about the animal's center, turned to its heading, in body lengths; velocity
       in body lengths (radians) a second, each through arcsinh so that a track that jumps does not drown the rest; of a
@@ -33,6 +34,10 @@ class MotionFeatures:
 
     Missing keypoints (NaN, or confidence below the threshold) have coordinates 0 and confidence 0. An animal without
     a keypoint at a frame keeps its last known center and heading there and has velocity 0.
+
+    Pace is a keypoint's mean speed about the animal's center, turned with it, over `pace_window` seconds around the
+    frame, through arcsinh: a head that swings fast is told from one that swings slowly, which no single frame shows.
+    It is 0 where the keypoint was not seen in two frames running. The paper has nothing of the kind.
 
     Parameters
     ----------
@@ -74,6 +79,8 @@ class MotionFeatures:
         own = self.pose_width + self._session.n_keypoints
         if self.config.frame == "egocentric":
             own += 3 + (self._session.n_coords == 3)
+        if self.config.pace_window:
+            own += self._session.n_keypoints
         return own + self.n_neighbors * NEIGHBOR_WIDTH[self.config.frame]
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
@@ -83,16 +90,15 @@ class MotionFeatures:
         seen = (confidence >= self.config.confidence_threshold) & ~np.isnan(keypoints).any(-1)
         confidence = np.where(seen, confidence, 0.0)
         egocentric = self.config.frame == "egocentric"
-        if egocentric:
-            pose = _turn(keypoints - self._center[span, :, None], -self._heading[span, :, None]) / self._body_length
-        else:
-            pose = (keypoints - self._origin) / self._extent
+        pose = self._about_center(span) if egocentric else (keypoints - self._origin) / self._extent
         pose = np.where(seen[..., None], pose, 0.0)
         columns = [pose.reshape(*pose.shape[:2], -1), confidence]
         if egocentric:
             columns.append(self._velocity(start, stop))
             if session.n_coords == 3:
                 columns.append((self._center[span, :, 2:] - self._height_floor) / self._body_length)
+        if self.config.pace_window:
+            columns.append(self._pace(start, stop))
         columns.append(self._neighbors(span, confidence.mean(-1)))
         return np.ascontiguousarray(np.concatenate(columns, -1).swapaxes(0, 1), dtype=np.float32)  # (A, T, N)
 
@@ -106,6 +112,27 @@ class MotionFeatures:
         if start == 0:
             velocity = np.concatenate([np.zeros((1, *velocity.shape[1:])), velocity])
         return velocity
+
+    def _about_center(self, span: slice) -> np.ndarray:
+        """Keypoints about the animal's center, turned to its heading, in body lengths, (T, A, J, C)."""
+        keypoints = self._session.keypoints[span]
+        return _turn(keypoints - self._center[span, :, None], -self._heading[span, :, None]) / self._body_length
+
+    def _pace(self, start: int, stop: int) -> np.ndarray:
+        """Mean speed of every keypoint over the frames around each, (T, A, J), through arcsinh."""
+        half = max(1, round(self.config.pace_window * self._session.fps / 2))
+        first, last = max(start - half, 0), min(stop + half, self._session.n_frames)
+        pose = self._about_center(slice(first, last))
+        weak = self._session.confidence[first:last] < self.config.confidence_threshold
+        pose[weak] = np.nan
+        step = np.linalg.norm(np.diff(pose, axis=0), axis=-1) * self._session.fps  # (T' − 1, A, J): from each to the next
+        known = ~np.isnan(step)
+        before = np.zeros((1, *step.shape[1:]))
+        total = np.concatenate([before, np.cumsum(np.where(known, step, 0.0), axis=0, dtype=np.float64)])  # (T', A, J)
+        count = np.concatenate([before, np.cumsum(known, axis=0)])
+        frames = np.arange(start, stop)
+        low, high = np.maximum(frames - half, 0) - first, np.minimum(frames + half, self._session.n_frames - 1) - first
+        return np.arcsinh((total[high] - total[low]) / np.maximum(count[high] - count[low], 1))
 
     def _neighbors(self, span: slice, mean_confidence: np.ndarray) -> np.ndarray:
         """What every animal can tell of its neighbors, (T, A, n_neighbors × columns)."""

@@ -43,7 +43,8 @@ class History:
         head the held-out loss is the share of scored frames told wrong, classes weighed as in Eq. 19: the cross-entropy
         of a few windows rises with the model's confidence long after its errors have stopped to fall.
     kept_epoch
-        The epoch whose weights were kept: of a behavior head with enough held-out windows the best, otherwise the last.
+        The epoch whose weights were kept: with enough held-out windows the best, otherwise the last; of a cluster head
+        always the last, since its held-out loss falls as the clusters get fewer.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -76,7 +77,7 @@ def pretrain(
     model
         Trained in place; ends on the CPU in eval mode.
     batches, windows, held_out
-        What to train on, and windows that report how it goes; of a behavior head they choose the best epoch, too.
+        What to train on, and windows that report how it goes and, when there are enough, choose the best epoch.
     device
         "auto", "cpu", "cuda" or "mps".
     checkpoint
@@ -97,7 +98,7 @@ def pretrain(
     parameters = [p for part in learnt for p in part.parameters()]
     model.motion_encoder.fit_scale(_some_motion(batches, windows))
     loop = _Loop(Pretraining(model), parameters, model.config.pretrain, device, checkpoint)
-    return (yield from loop.run("pretraining", windows, held_out, lambda chosen: (batches(chosen),)))
+    return (yield from loop.run("pretraining", windows, held_out, lambda chosen: (batches(chosen),), keep_best=True))
 
 
 def finetune(
@@ -199,7 +200,7 @@ class _Loop:
             history, best = self._resume(key)
             start = len(history.loss)
         saved = -math.inf
-        patience = config.patience if keep_best and isinstance(config, FinetuneConfig) else config.epochs
+        patience = config.patience if keep_best else config.epochs
         for epoch in range(start, config.epochs):
             if epoch - history.kept_epoch > patience:
                 break

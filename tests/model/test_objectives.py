@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from napari_lookagain.config import LookConfig
 from napari_lookagain.model import losses
 from napari_lookagain.model.objectives import (
+    BLIND_SHARE,
     SMALLEST_BUDGET,
     Batch,
     Finetuning,
@@ -154,6 +155,8 @@ def test_budgets_vary_in_training(make_model, make_batch):
     varied = torch.tensor([training_budget(LookConfig(budget=0.3, vary_budget=0.75)) for _ in range(4000)])
     drawn = varied[(varied - 0.3).abs() > 1e-6]
     assert len(drawn) / len(varied) == pytest.approx(0.75, abs=0.03)
+    assert (drawn == 0).float().mean() == pytest.approx(BLIND_SHARE, abs=0.02)
+    drawn = drawn[drawn > 0]
     assert drawn.min() >= SMALLEST_BUDGET
     assert drawn.max() <= 1
     share = (drawn.log() - math.log(SMALLEST_BUDGET)) / -math.log(SMALLEST_BUDGET)  # uniform in 0…1

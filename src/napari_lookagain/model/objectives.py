@@ -13,6 +13,7 @@ from napari_lookagain.model import losses
 from napari_lookagain.model.lookagain import LookAgain
 
 SMALLEST_BUDGET = 0.02
+BLIND_SHARE = 0.1  # of the batches whose budget is drawn: these look at nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +118,15 @@ class Finetuning(nn.Module):
 
 
 def training_budget(config: LookConfig) -> float:
-    """The budget of a batch: the configured one, or one drawn log-uniformly from 0.02 to 1 (`vary_budget`).
+    """The budget of a batch: the configured one, or a drawn one (`vary_budget`).
 
-    The paper trains at one budget. With varied ones the model serves every budget from 0.02 on, and learns from more
-    looks than it may take later. A model with budget 0 never looks; only such a model has learnt to do without any.
+    The paper trains at one budget. A drawn one is 0 one time in ten, else log-uniform from 0.02 to 1: the model then
+    serves every budget, and learns from more looks than it may take later. A model with budget 0 never looks.
     """
-    drawn, exponent = torch.rand(2).tolist()
-    if config.budget == 0 or drawn >= config.vary_budget:
+    varies, blind, exponent = torch.rand(3).tolist()
+    if config.budget == 0 or varies >= config.vary_budget:
         return config.budget
-    return float(SMALLEST_BUDGET ** (1 - exponent))
+    return 0.0 if blind < BLIND_SHARE else float(SMALLEST_BUDGET ** (1 - exponent))
 
 
 def hide_spans(valid: Tensor, share: float, span: tuple[int, int]) -> Tensor:
