@@ -40,14 +40,17 @@ KEYPOINTS = ("head", "thorax", "abdomen", "eyeL", "eyeR")
 BUDGETS = (0.0, 0.02, 0.05, 0.25, 1.0)
 NAMES = ("background", "wing extension")
 PAPER: dict[str, dict[str, Any]] = {
-    "features": {"frame": "arena"},
+    "features": {"frame": "arena", "pace_window": 0.0},
     "look": {"select": "topk", "fill": "zero", "noise": "paper", "vary_budget": 0.0},
-    "vision": {"crop": "plain"},
+    "vision": {"crop": "plain", "crop_scale": 4.0},
+    "pretrain": {"recon_weight": 0.1},
     "finetune": {"motion_dropout": 0.0, "correct_prior": False},
 }
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "ours": {},
-    "crop of 2 body lengths": {"vision": {"crop_scale": 2.0}},
+    "crop of 4 body lengths": {"vision": {"crop_scale": 4.0}},
+    "no pace": {"features": {"pace_window": 0.0}},
+    "reconstruction as in the paper": {"pretrain": {"recon_weight": 0.1}},
     "the paper's forms throughout": PAPER,
     "arena coordinates": {"features": {"frame": "arena"}},
     "crops not turned": {"vision": {"crop": "plain"}},
@@ -160,7 +163,7 @@ def main() -> None:
         for name in told.variants:
             begun = time.perf_counter()
             config = Config.preset("quick", training={"seed": seed}).updated(**VARIANTS[name])
-            same_eyes = not VARIANTS[name].keys() & {"features", "vision"}
+            same_eyes = not VARIANTS[name].keys() & {"features", "vision", "pretrain"}
             out = work / f"{name}-{seed}"
             base = work / f"ours-{seed}" if same_eyes and name != "ours" else None
             drain(runs.train([train], out, config, pretrained=base))

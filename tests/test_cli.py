@@ -151,19 +151,28 @@ def test_there_is_help(lookagain, arguments):
     assert told.err == ""
 
 
+LISTENS = """
+import signal
+from napari_lookagain.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background is deaf to it
+main()
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT to send")
 def test_a_command_that_is_interrupted_says_how_to_go_on(mice, lookagain, tmp_path):
     folder = shutil.copytree(mice, tmp_path / "mice.lookagain")
     arguments = ["segment", str(folder), *SETTINGS, "--set", "pretrain.epochs=100000"]
-    command = subprocess.Popen(
-        [sys.executable, "-m", "napari_lookagain.cli", *arguments], stderr=subprocess.PIPE, env=os.environ, text=True
-    )
+    command = subprocess.Popen([sys.executable, "-c", LISTENS, *arguments], stderr=subprocess.PIPE, text=True)
     checkpoint, end = folder / "runs" / "segment" / "pretraining.pt", time.monotonic() + 60
     while not checkpoint.exists() and time.monotonic() < end:
         time.sleep(0.05)
     command.send_signal(signal.SIGINT)
-    _, err = command.communicate(timeout=60)
+    try:
+        _, err = command.communicate(timeout=60)
+    finally:
+        command.kill()
     assert command.returncode == 130
     assert err == "Stopped; the same command goes on from here.\n"
     told = lookagain(*arguments[:-1], "pretrain.epochs=3")

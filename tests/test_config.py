@@ -33,7 +33,8 @@ def test_the_paper_preset_has_the_forms_and_values_of_the_paper():
 
 def test_the_quick_preset_keeps_the_better_choices():
     quick = Config.preset("quick")
-    assert (quick.features, quick.look, quick.vision) == (Config().features, Config().look, Config().vision)
+    assert (quick.features, quick.look, quick.vision.crop) == (Config().features, Config().look, "turned")
+    assert quick.vision.crop_scale < Config().vision.crop_scale, "its small eye sees little of a large crop"
     assert (quick.look.select, quick.look.fill) == ("spread", "hold")
     assert quick.pretrain.epochs < Config.preset("paper").pretrain.epochs
 

@@ -82,7 +82,7 @@ class VisionConfig(Section):
     crop: Literal["turned", "plain", "frame"] = "turned"
     """◇ A crop turned to the animal's heading, an upright crop, or the whole frame."""
     crop_scale: float = Field(4.0, gt=0)
-    """◇ Side of the crop in body lengths (at least 64 px)."""
+    """◇ Side of the crop in body lengths (at least 64 px): room for company, or more of the animal."""
     components: int = Field(64, ge=1)
     """Width of the "pca" encoder."""
 
@@ -104,6 +104,7 @@ class PretrainConfig(Section):
     pred_weight: float = Field(0.5, ge=0)
     rvq_weight: float = Field(0.1, ge=0)
     recon_weight: float = Field(0.1, ge=0)
+    """◇ Of Eq. 10; the paper's 0.1 leaves little of fast movements in the tokens of a short pretraining."""
     commitment: float = Field(0.25, ge=0)
     patience: int = Field(50, ge=1)
     """Epochs without a better validation loss before training stops."""
@@ -205,7 +206,15 @@ class Config(Section):
 _PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         "motion": {"width": 128, "heads": 4, "layers": 2},
-        "pretrain": {"epochs": 80, "patience": 30, "learning_rate": 1e-3, "final_learning_rate": 1e-5, "batch": 4},
+        "vision": {"crop_scale": 2.0},
+        "pretrain": {
+            "epochs": 80,
+            "patience": 30,
+            "recon_weight": 1.0,
+            "learning_rate": 1e-3,
+            "final_learning_rate": 1e-5,
+            "batch": 4,
+        },
         "finetune": {"epochs": 60, "learning_rate": 1e-3, "final_learning_rate": 1e-5, "batch": 4, "patience": 60},
         "training": {"max_windows": 200},
     },

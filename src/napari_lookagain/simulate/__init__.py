@@ -5,7 +5,8 @@ It stands in for a lab's recording in the demo and puts the method to the test, 
 ==========  =====================================================================
 walk, rest  in the keypoints of one frame
 groom       in time only: the head swings where it would anyhow, but fast
-feed        in pixels only: a mouse stands at the feeder as it stands elsewhere
+feed        in pixels only: a mouse stands at the feeder as it stands elsewhere;
+            the lid of the feeder opens for it
 tail_raise  in pixels only: the tail is not tracked
 ==========  =====================================================================
 
@@ -15,17 +16,15 @@ The feeder stands at another place in every recording: what was learnt about a p
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import imageio_ffmpeg
 import numpy as np
 import pandas as pd
 
 from napari_lookagain.annotations import label_bouts
+from napari_lookagain.encoding import video_writer
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
 from napari_lookagain.simulate.arena import WALL
@@ -131,8 +130,9 @@ def simulate(
         keypoints=keypoints.astype(np.float32),
         feeder=motion.feeder * body + corner,
     )
-    with atomic_path(recording.video) as path:  # first, since it is what may fail
-        _write_video(path, draw(motion, size, body, corner, seed), size, fps)
+    with atomic_path(recording.video) as path, video_writer(path, size, fps) as write:  # first, since it may fail
+        for frame in draw(motion, size, body, corner, seed):
+            write(frame)
     with atomic_path(recording.pose) as path:
         write_deeplabcut(path, *track(keypoints, body, seed), animals)
     with atomic_path(recording.labels) as path:
@@ -191,24 +191,3 @@ def _bouts_table(made: SimulatedRecording) -> pd.DataFrame:
         }
         for bout in label_bouts(made.truth, made.behaviors, RATER)
     )
-
-
-def _write_video(path: Path, frames: Iterable[np.ndarray], size: tuple[int, int], fps: float) -> None:
-    """Write RGB frames as h264. One thread: what x264 writes depends on how many it has."""
-    options = ["-threads", "1", "-preset", "veryfast", "-crf", "21", "-g", "250"]
-    writer = imageio_ffmpeg.write_frames(
-        str(path), size, fps=fps, codec="libx264", quality=None, macro_block_size=2, output_params=options
-    )
-    writer.send(None)
-    sent = 0
-    try:
-        with closing(writer):
-            for frame in frames:
-                writer.send(np.ascontiguousarray(frame))
-                sent += 1
-        # ffmpeg says nothing when it fails at the end, and leaves what it has
-        whole = imageio_ffmpeg.count_frames_and_secs(str(path))[0] == sent
-    except (OSError, RuntimeError):
-        whole = False
-    if not whole:
-        raise InputError(f"The video in {path.parent} could not be written whole; is the disk full?")

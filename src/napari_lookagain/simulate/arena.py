@@ -16,11 +16,12 @@ _ACRYLIC = (226, 230, 229)
 _BEDDING = (221, 205, 174)
 _CHIPS = ((246, 234, 208), (204, 182, 144), (187, 163, 124), (238, 222, 190))
 _GLAZE = (33, 104, 112)
+_LID = (214, 208, 194)
 _PORCELAIN = (240, 243, 240)
 _SEEDS = ((233, 180, 76), (214, 150, 52), (247, 208, 122))
 
 
-def draw_arena(size: tuple[int, int], body: float, feeder: np.ndarray, seed: int) -> np.ndarray:
+def draw_arena(size: tuple[int, int], body: float, feeder: np.ndarray, seed: int, *, opened: bool) -> np.ndarray:
     """Draw the arena without mice.
 
     Parameters
@@ -33,6 +34,8 @@ def draw_arena(size: tuple[int, int], body: float, feeder: np.ndarray, seed: int
         Middle of the feeder, pixels.
     seed
         Seed of the bedding and of the food.
+    opened
+        Whether the lid of the feeder is open.
 
     Returns
     -------
@@ -43,7 +46,11 @@ def draw_arena(size: tuple[int, int], body: float, feeder: np.ndarray, seed: int
     picture = _bedding(width, height, body, rng)
     inside = _depth(width, height, WALL * body, 0.42 * body)
     picture *= 1 - 0.5 * np.exp(-np.maximum(inside, 0) / (0.16 * body))[..., None]
-    _place_dish(picture, feeder * _FINE, DISH * body, rng)
+    if opened:
+        _place_dish(picture, feeder * _FINE, DISH * body, _GLAZE, -1.0)
+        _fill_dish(picture, feeder * _FINE, DISH * body, rng)
+    else:
+        _place_dish(picture, feeder * _FINE, DISH * body, _LID, 1.0)
     picture *= _lamp(width, height)[..., None]
     rim = np.clip(inside + 0.11 * body, 0, 1) * np.clip(0.5 - inside, 0, 1)
     shine = 0.82 + 0.18 * np.outer(np.cos(np.linspace(-0.8, 1.6, height)), np.cos(np.linspace(-1.2, 2.4, width)))
@@ -88,8 +95,8 @@ def _lamp(width: int, height: int) -> np.ndarray:
     return 1.09 - 0.42 * np.minimum(1, x[None, :] ** 2 + y[:, None] ** 2) ** 1.15
 
 
-def _place_dish(picture: np.ndarray, middle: np.ndarray, radius: float, rng: np.random.Generator) -> None:
-    """A glazed dish with a porcelain rim, full of grain, throwing a soft shadow."""
+def _place_dish(picture: np.ndarray, middle: np.ndarray, radius: float, inside: tuple, bulge: float) -> None:
+    """A dish with a porcelain rim, throwing a soft shadow; its inside bulges out (1, a lid) or in (−1, a bowl)."""
     left, top = np.maximum(np.floor(middle - 2 * radius).astype(int), 0)
     patch = picture[top : top + int(4 * radius), left : left + int(4 * radius)]
     x = np.arange(patch.shape[1], dtype=np.float32)[None, :] + np.float32(left - middle[0])
@@ -100,12 +107,16 @@ def _place_dish(picture: np.ndarray, middle: np.ndarray, radius: float, rng: np.
     facing = (x * LIGHT[0] + y * LIGHT[1]) / (radius * np.maximum(far, 1e-3))  # 1 on the side of the lamp
     swell = np.cos(np.pi * np.clip((far - _BOWL) / (1 - _BOWL), 0, 1))  # of the rim: 1 at its inner edge, then -1
     rim = np.array(_PORCELAIN, np.float32) * (0.93 - 0.16 * facing * swell)[..., None]
-    glaze = np.array(_GLAZE, np.float32) * (0.95 - 0.32 * facing * np.minimum(far, 1) ** 2)[..., None]
+    middle_part = np.array(inside, np.float32) * (0.92 + 0.26 * bulge * facing * np.minimum(far, 1) ** 2)[..., None]
     bowl = np.clip((_BOWL - far) * radius / 2 + 0.5, 0, 1)[..., None]
-    patch += np.clip((1 - far) * radius + 0.5, 0, 1)[..., None] * (bowl * glaze + (1 - bowl) * rim - patch)
-    for angle, out, turn, pick in rng.random((110, 4)):
+    patch += np.clip((1 - far) * radius + 0.5, 0, 1)[..., None] * (bowl * middle_part + (1 - bowl) * rim - patch)
+
+
+def _fill_dish(picture: np.ndarray, middle: np.ndarray, radius: float, rng: np.random.Generator) -> None:
+    """Grain, here and there, in the middle of the dish."""
+    for angle, out, turn, pick in rng.random((80, 4)):
         direction = np.array([np.cos(angle * 2 * np.pi), np.sin(angle * 2 * np.pi)])
-        place = middle + 0.60 * radius * np.sqrt(out) * direction
+        place = middle + 0.56 * radius * np.sqrt(out) * direction
         _drop_seed(picture, place, 0.085 * radius, 180 * turn, np.array(_SEEDS[int(pick * len(_SEEDS))]))
 
 

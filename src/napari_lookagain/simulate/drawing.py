@@ -72,11 +72,16 @@ def draw(motion: Motion, size: tuple[int, int], body: float, corner: np.ndarray,
         One frame after the other.
     """
     margin = int(2 * body)  # so that nothing is ever drawn over the edge of the canvas
-    arena = draw_arena(size, body, motion.feeder * body + corner, seed)
-    canvas = cv2.copyMakeBorder(arena, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    closed, opened = (
+        cv2.copyMakeBorder(
+            draw_arena(size, body, motion.feeder * body + corner, seed, opened=lid),
+            margin, margin, margin, margin, cv2.BORDER_REPLICATE,
+        )
+        for lid in (False, True)
+    )  # fmt: skip
     coats = [_coat(color, body, np.random.default_rng([seed, 5, a])) for a, color in enumerate(_COATS)]
     for t in range(len(motion.center)):
-        frame = canvas.copy()
+        frame = cv2.addWeighted(closed, 1 - motion.opened[t], opened, motion.opened[t], 0)
         mice = [_Mouse(motion, t, a, body, corner + margin, coats[a]) for a in range(motion.center.shape[1])]
         for mouse in mice:
             mouse.darken_floor(frame)

@@ -48,6 +48,8 @@ class Motion:
         Index into `BEHAVIORS`.
     feeder : (2,)
         Where the feeder stands.
+    opened : (T,)
+        How far its lid is open, 0 to 1: it opens for whoever feeds.
     """
 
     center: np.ndarray
@@ -61,6 +63,7 @@ class Motion:
     raised: np.ndarray
     behavior: np.ndarray
     feeder: np.ndarray
+    opened: np.ndarray
 
     def points(self, on_body: np.ndarray) -> np.ndarray:
         """Where points given along and across the straight body, (J, 2), are at every frame: (T, A, J, 2)."""
@@ -94,10 +97,12 @@ def move(n_frames: int, fps: float, n_animals: int, floor: tuple[float, float], 
     posture = _posture(tracks, fps, np.random.default_rng([seed, 2]))
     behavior = _name_behaviors(tracks, arena.favorite, np.random.default_rng([seed, 3]), fps)
     raised = _eased(behavior == BEHAVIORS.index("tail_raise"), round(0.16 * fps))
+    feeding = (behavior == BEHAVIORS.index("feed")).any(axis=1, keepdims=True)
+    opened = _eased(feeding, round(0.16 * fps))[:, 0]
     stride = np.cumsum(2 * np.pi * 1.6 * tracks.speed / fps, axis=0)
     bare = Motion(
         **posture, stride=stride, speed=tracks.speed, tail=np.empty(0), raised=raised, behavior=behavior,
-        feeder=arena.places[arena.favorite],
+        feeder=arena.places[arena.favorite], opened=opened,
     )  # fmt: skip
     return Motion(**{**vars(bare), "tail": _tails(bare, fps)})
 
