@@ -164,7 +164,7 @@ BAD = {
     "nothing scored": ("train unlabelled.lookagain --out x", "no frame is scored in mice"),
     "unknown rater": ("train mice.lookagain --out x --rater nobody", "no frame is scored in mice"),
     "unknown run": ("export mice.lookagain --what frames --out x.csv --run x", "has no run 'x'; it has segment"),
-    "unknown table": ("export mice.lookagain --what rows --out x.csv", "choose frames, bouts or stats"),
+    "unknown table": ("export mice.lookagain --what rows --out x.csv", "choose frames, bouts, stats or boris"),
     "unknown table format": ("export mice.lookagain --what bouts --out x.xls --format xls", "choose csv"),
     "table into a folder": ("export mice.lookagain --what bouts --out mice.lookagain", r"mice\.lookagain"),
     # sessions

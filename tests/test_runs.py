@@ -222,7 +222,7 @@ def test_one_run_alone_is_exported(scored):
     assert set(export_table(scored, "bouts", "segment")["behavior"]) <= {"cluster 1", "cluster 2", "cluster 3"}
     with pytest.raises(InputError, match="mice has no run 'x'; it has predict, segment"):
         export_table(scored, "frames", "x")
-    with pytest.raises(InputError, match="no table 'rows'; choose frames, bouts or stats"):
+    with pytest.raises(InputError, match="no table 'rows'; choose frames, bouts, stats or boris"):
         export_table(scored, "rows")
     (scored.run_folder("segment") / "ethogram.npz").unlink()
     with pytest.raises(InputError, match="'segment' of mice was cut off; give the same command again"):

@@ -131,14 +131,7 @@ class Annotations:
         self = cls(n_frames, animals)
         lines = self._journal.attach(Path(folder) / "journal.jsonl")
         done = self._read_snapshot(lines)
-        for number, line in enumerate(lines[done:], start=done + 2):  # line 1 is the header
-            try:
-                edit = json.loads(line)
-                self._check(edit)
-                self._apply(edit)
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                where = f"line {number} of {self._journal.path}"
-                raise InputError(f"{where} is damaged ({error}); restore the file from a backup.") from error
+        self._journal.replay(lines, self._make, done)
         self._snapshot_at = done
         return self
 
@@ -262,18 +255,22 @@ class Annotations:
         if self._journal.path is not None and self._journal.edits - self._snapshot_at >= _SNAPSHOT_EVERY:
             self._write_snapshot()
 
+    def _make(self, edit: dict[str, Any]) -> None:
+        self._check(edit)
+        self._apply(edit)
+
     def _check(self, edit: dict[str, Any]) -> None:
         """Refuse an edit before anything is written or changed."""
         match edit["op"]:
             case "assign":
                 for animal, start, stop, behavior, rater in edit["bouts"]:
                     self._check_bout(animal, start, stop)
-                    _check_name("behavior", behavior if behavior is not None else BACKGROUND)
-                    _check_name("rater", rater)
+                    check_name("behavior", behavior if behavior is not None else BACKGROUND)
+                    check_name("rater", rater)
                     if rater == MODEL:
                         raise InputError(f"A rater cannot be called {MODEL!r}; give the name of who scored.")
             case "rename":
-                _check_name("behavior", edit["new"])
+                check_name("behavior", edit["new"])
                 if edit["old"] not in self.behaviors:
                     known = ", ".join(self.behaviors) or "none"
                     raise InputError(f"There is no behavior {edit['old']!r}; the behaviors are: {known}.")
@@ -393,6 +390,7 @@ def _decode(content: list[list[int]]) -> np.ndarray:
     return np.repeat(code.astype(np.int16), length)
 
 
-def _check_name(what: str, name: str) -> None:
+def check_name(what: str, name: str) -> None:
+    """Refuse, with an `InputError`, what is not one line of text."""
     if not isinstance(name, str) or not name.isprintable() or not name or name != name.strip():
         raise InputError(f"{name!r} cannot name a {what}; give one line of text without blanks at its ends.")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from napari_lookagain.ethogram import Ethogram
     from napari_lookagain.session import Session
 
-_VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm", ".wmv", ".ts", ".h264")
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm", ".wmv", ".ts", ".h264")
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def describe(path: Path) -> dict[str, Any]:
         return _describe_session(path)
     if not path.is_file():
         raise InputError(f"There is nothing at {path}; give a session folder, a model folder, a video or a pose file.")
-    return _describe_video(path) if path.suffix.lower() in _VIDEOS else _describe_pose(path)
+    return _describe_video(path) if path.suffix.lower() in VIDEOS else _describe_pose(path)
 
 
 def about_session(session: Session) -> dict[str, Any]:

@@ -1,8 +1,10 @@
-"""Which two keypoints tell where an animal faces, guessed from their names."""
+"""Which two keypoints tell where an animal faces: guessed from their names, or given."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from napari_lookagain.errors import InputError
 
 # Best first. A name fits when it contains the word, spelled without case, blanks, hyphens and underscores.
 _FRONT = ("nose", "snout", "rostrum", "beak", "muzzle", "mouth", "head", "neck", "thorax")
@@ -23,6 +25,17 @@ def guess_heading(keypoint_names: Sequence[str]) -> tuple[str, str] | None:
     front = _best(keypoint_names, _FRONT, poor=_SIDES, never="tail")
     rear = _best([name for name in keypoint_names if name != front], _REAR, poor=(*_SIDES, *_ENDS))
     return None if front is None or rear is None else (rear, front)
+
+
+def check_heading(heading: Sequence[str], keypoint_names: Sequence[str]) -> tuple[str, str]:
+    """The heading (rear, front); an `InputError` when it is not two of the keypoints."""
+    unknown = [name for name in heading if name not in keypoint_names]
+    if unknown or len(heading) != 2 or heading[0] == heading[1]:
+        raise InputError(
+            f"The heading {', '.join(heading)} must be two keypoints, rear and front; "
+            f"the keypoints are {', '.join(keypoint_names)}."
+        )
+    return heading[0], heading[1]
 
 
 def _best(names: Sequence[str], words: Sequence[str], poor: Sequence[str], never: str = "\n") -> str | None:

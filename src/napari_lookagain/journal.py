@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import warnings
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,21 @@ class Journal:
         self._hash.update(b"".join(edits))
         return edits
 
+    def replay(self, lines: list[bytes], make: Callable[[dict[str, Any]], None], done: int = 0) -> None:
+        """Make the edits in the lines of the file again, but for the first `done`.
+
+        Raises
+        ------
+        InputError
+            When a line is no edit, or none that can be made; it is named.
+        """
+        for number, line in enumerate(lines[done:], start=done + 2):  # line 1 is the header
+            try:
+                make(json.loads(line))
+            except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+                where = f"line {number} of {self.path}"
+                raise InputError(f"{where} is damaged ({error}); restore the file from a backup.") from error
+
     def append(self, edit: dict[str, Any]) -> None:
         """Add an edit; it is on disk when this returns, and not at all when this raises.
 
@@ -101,7 +117,7 @@ class Journal:
         if path == self.path:
             return
         if path.exists():
-            raise InputError(f"{path} exists already; choose a folder without annotations.")
+            raise InputError(f"{path} exists already; choose a folder without it.")
         written = self.path.read_bytes()[: self._size] if self.path is not None and self._size else b""
         content = written + bytes(self._content)
         with atomic_path(path) as temporary:

@@ -17,10 +17,12 @@ from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram, ethogram_kind, load_ethogram
 from napari_lookagain.files import atomic_path
+from napari_lookagain.formats.boris import boris_table
 from napari_lookagain.formats.tables import bouts_table, frames_table, stats_table
 from napari_lookagain.material import Material, behavior_labels, gather
 from napari_lookagain.metrics import frame_scores
 from napari_lookagain.model.lookagain import Kind, LookAgain, ModelCard
+from napari_lookagain.naming import Naming
 from napari_lookagain.predict import predict, settle_budget
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
@@ -155,14 +157,14 @@ def free_name(sessions: Sequence[Session], base: str) -> str:
 
 
 def export_table(session: Session, what: str, run: str | None = None) -> pd.DataFrame:
-    """Frames, bouts or statistics of a session's runs; what people scored wins over the model.
+    """Frames, bouts or statistics of a session's runs; clusters as they are named, and what people scored wins.
 
     Parameters
     ----------
     session
         With at least one finished run, or for bouts and statistics with scored frames.
     what
-        "frames", "bouts" or "stats".
+        "frames", "bouts", "stats", or "boris": bouts in the layout of BORIS' tabular events.
     run
         This run alone; by default the latest of behaviors and the latest of clusters. Bouts and statistics are of the
         first that there is: behaviors, scored frames, clusters.
@@ -172,8 +174,8 @@ def export_table(session: Session, what: str, run: str | None = None) -> pd.Data
     InputError
         When there is no such run, nothing to export, or `what` is another word.
     """
-    if what not in ("frames", "bouts", "stats"):
-        raise InputError(f"There is no table {what!r}; choose frames, bouts or stats.")
+    if what not in ("frames", "bouts", "stats", "boris"):
+        raise InputError(f"There is no table {what!r}; choose frames, bouts, stats or boris.")
     found = _latest_runs(session, run)
     behavior, clusters = found.get("behavior"), found.get("cluster")
     scored = session.annotations if (session.annotations.labels() >= 0).any() else None
@@ -192,7 +194,11 @@ def export_table(session: Session, what: str, run: str | None = None) -> pd.Data
         raise InputError(f"{session.recording} has no finished run and no scored frame; run segment or predict first.")
     if what == "stats":
         return stats_table(ethogram)
-    return bouts_table(ethogram.bouts(), recording=session.recording, animals=session.animals, fps=session.fps)
+    whose: dict[str, Any] = {"recording": session.recording, "animals": session.animals, "fps": session.fps}
+    if what == "boris":
+        video = None if session.video is None else session.video.path
+        return boris_table(ethogram.bouts(), **whose, n_frames=session.n_frames, video=video)
+    return bouts_table(ethogram.bouts(), **whose)
 
 
 def _latest_runs(session: Session, run: str | None) -> dict[str, Ethogram]:
@@ -206,7 +212,10 @@ def _latest_runs(session: Session, run: str | None) -> dict[str, Ethogram]:
             f"The run {run!r} of {session.recording} was cut off; give the same command again to finish it."
         )
     latest = {ethogram_kind(file): file for file in finished}
-    return {kind: load_ethogram(file) for kind, file in latest.items()}
+    found: dict[str, Ethogram] = {kind: load_ethogram(file) for kind, file in latest.items()}
+    if "cluster" in found:
+        found["cluster"] = Naming(found["cluster"], latest["cluster"].parent).ethogram
+    return found
 
 
 def _train(

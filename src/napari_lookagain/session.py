@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_lookagain.annotations import Annotations
+from napari_lookagain.corrections import Corrections, Moved
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import fingerprint
-from napari_lookagain.heading import guess_heading
+from napari_lookagain.heading import check_heading, guess_heading
 from napari_lookagain.session_folder import read_folder, write_folder, write_record
 from napari_lookagain.sources import PoseSource, VideoSource, check_same, read_video_source
 
@@ -36,6 +37,7 @@ class Session:
         Name of the recording.
     keypoints
         (T, A, J, C) float32, x then y (then z), pixels of the video if there is one; NaN = missing, C = 2 or 3, T ≥ 2.
+        `move_keypoint` writes into them.
     confidence
         (T, A, J) float32 in [0, 1]; 0 where missing, 1 where present if the tracker gives none.
     animals, keypoint_names
@@ -71,10 +73,11 @@ class Session:
     annotations: Annotations = field(repr=False)
     path: Path | None = None
     edited: np.ndarray | None = field(default=None, repr=False)
+    corrections: Corrections = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.keypoints = np.asarray(self.keypoints, np.float32)
-        self.confidence = np.asarray(self.confidence, np.float32)
+        self.keypoints = np.require(self.keypoints, np.float32, "W")
+        self.confidence = np.require(self.confidence, np.float32, "W")
         self.animals, self.keypoint_names = tuple(self.animals), tuple(self.keypoint_names)
         _check_arrays(self.keypoints, self.confidence, self.edited)
         _check_names("animals", self.animals, self.n_animals)
@@ -82,7 +85,7 @@ class Session:
         if not (np.isfinite(self.fps) and self.fps > 0):
             raise InputError(f"The frame rate is {self.fps}, expected frames per second above 0; give --fps.")
         if self.heading is not None:
-            self.heading = self._known_heading(self.heading)
+            self.heading = check_heading(self.heading, self.keypoint_names)
         if self.video is not None and self.video.n_frames < self.n_frames:
             raise InputError(f"The video has {self.video.n_frames} frames, but the pose has {self.n_frames}.")
         if (self.annotations.n_frames, self.annotations.animals) != (self.n_frames, self.animals):
@@ -90,6 +93,10 @@ class Session:
                 f"The annotations are of {self.annotations.n_frames} frames of {', '.join(self.annotations.animals)}, "
                 f"but the recording is {self.n_frames} frames of {', '.join(self.animals)}."
             )
+        self.corrections = Corrections(self.keypoints, self.confidence, self.edited, self.animals, self.keypoint_names)
+        if self.path is not None:
+            self.corrections.open(self.path / "keypoints.jsonl")
+            self.edited = self.corrections.edited
 
     @property
     def n_frames(self) -> int:
@@ -172,9 +179,30 @@ class Session:
         InputError
             When there are no two such keypoints.
         """
-        self.heading = None if heading is None else self._known_heading(heading)
+        self.heading = None if heading is None else check_heading(heading, self.keypoint_names)
         if self.path is not None:
             write_record(self, self.path)
+
+    def move_keypoint(self, frame: int, animal: int, keypoint: int, position: Sequence[float] | None) -> None:
+        """Put a keypoint where a person sees it, with confidence 1 and marked in `edited`; None: it is not to be seen.
+
+        In a session with a folder the move is on disk before the call returns; the pose file is not written to.
+
+        Raises
+        ------
+        InputError
+            When there is no such keypoint or place, or the move cannot be written; nothing has changed then.
+        """
+        self.corrections.move(frame, animal, keypoint, position)
+        self.edited = self.corrections.edited
+
+    def undo_keypoint(self) -> Moved | None:
+        """Put the keypoint that was moved last back, without end, and tell which it was; None when there is none."""
+        return self.corrections.undo()
+
+    def redo_keypoint(self) -> Moved | None:
+        """Make the move that was taken back last again, and tell of which keypoint; None when there is none."""
+        return self.corrections.redo()
 
     @property
     def runs(self) -> list[str]:
@@ -212,7 +240,7 @@ class Session:
         if not os.path.isfile(self.video.path):
             raise InputError(
                 f"The video of the session {self.recording} is not at {self.video.path}; put it back, or tell its new "
-                "place with Session.relocate_video(path)."
+                "place with lookagain relocate SESSION --video FILE."
             )
         check_same(self.video, self.video.path)
         from napari_lookagain.video import Video
@@ -252,15 +280,6 @@ class Session:
         if self.path is None:
             raise InputError(f"The session {self.recording} is in memory only; save it first.")
         return self.path
-
-    def _known_heading(self, heading: Sequence[str]) -> tuple[str, str]:
-        unknown = [name for name in heading if name not in self.keypoint_names]
-        if unknown or len(heading) != 2 or heading[0] == heading[1]:
-            raise InputError(
-                f"The heading {', '.join(heading)} must be two keypoints, rear and front; "
-                f"the keypoints are {', '.join(self.keypoint_names)}."
-            )
-        return heading[0], heading[1]
 
 
 def new_session(

@@ -4,7 +4,8 @@
 
     NAME.lookagain/
       session.json     schema, frame rate, names, and where video and pose are
-      keypoints.npz    what was read, plus corrections: keypoints, confidence, edited
+      keypoints.npz    what was read: keypoints, confidence, edited
+      keypoints.jsonl  keypoints that people moved since, a line for each
       annotations/     who says what, when
       runs/NAME/       a model and what it found
       features/        visual features, computed once
@@ -54,9 +55,10 @@ def write_folder(session: Session, folder: Path) -> None:
             np.savez(temporary, keypoints=session.keypoints, confidence=session.confidence, edited=edited)
         write_record(session, building, folder)
         building.rename(folder)
-    # Last, and in place: annotations go on in the file they were saved to, so it must not move.
+    # Last, and in place: both go on in the file they were saved to, so it must not move.
     with _removed_on_error(folder, folder):
         session.annotations.save(folder / "annotations")
+        session.corrections.save(folder / "keypoints.jsonl")
 
 
 def write_record(session: Session, folder: Path, home: Path | None = None) -> None:
