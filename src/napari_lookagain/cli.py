@@ -196,7 +196,7 @@ def predict(
 @app.command()
 def export(
     folder: Annotated[Path, typer.Argument(help="The session folder.")],
-    what: Annotated[str, typer.Option(help="frames, bouts or stats.")],
+    what: Annotated[str, typer.Option(help="frames, bouts, stats or boris.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
     run: Annotated[
         str | None, typer.Option(help="This run alone; by default the latest of behaviors and clusters.")

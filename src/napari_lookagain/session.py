@@ -379,12 +379,14 @@ def _check_arrays(keypoints: np.ndarray, confidence: np.ndarray, edited: np.ndar
         )
     if len(keypoints) < 2:
         raise InputError("The recording has 1 frame, expected at least 2.")
-    missing = np.isnan(keypoints).all(axis=-1)
+    coordinates = np.moveaxis(keypoints, -1, 0)  # one by one: reducing a last axis of two takes long, and much memory
+    missing = np.logical_and.reduce([np.isnan(x) for x in coordinates])
+    whole = np.logical_and.reduce([np.isfinite(x) for x in coordinates])
     if missing.all():
         raise InputError(f"No keypoint is present in any of the {len(keypoints)} frames: nothing was tracked.")
-    if not np.isfinite(keypoints[~missing]).all():
+    if not (whole | missing).all():
         raise InputError("Some keypoints are infinite or lack a coordinate; missing ones are NaN in all coordinates.")
-    if not ((confidence >= 0) & (confidence <= 1)).all() or confidence[missing].any():
+    if not ((confidence >= 0) & (confidence <= 1)).all() or (missing & (confidence != 0)).any():
         raise InputError("Confidence must lie in 0 to 1 everywhere, and be 0 where a keypoint is missing.")
 
 
