@@ -48,6 +48,7 @@ PAPER: dict[str, dict[str, Any]] = {
 }
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "ours": {},
+    "no window held out": {"training": {"validation_share": 0.0}},
     "crop of 4 body lengths": {"vision": {"crop_scale": 4.0}},
     "no pace": {"features": {"pace_window": 0.0}},
     "reconstruction as in the paper": {"pretrain": {"recon_weight": 0.1}},
@@ -163,7 +164,7 @@ def main() -> None:
         for name in told.variants:
             begun = time.perf_counter()
             config = Config.preset("quick", training={"seed": seed}).updated(**VARIANTS[name])
-            same_eyes = not VARIANTS[name].keys() & {"features", "vision", "pretrain"}
+            same_eyes = not VARIANTS[name].keys() & {"features", "vision", "pretrain", "training"}
             out = work / f"{name}-{seed}"
             base = work / f"ours-{seed}" if same_eyes and name != "ours" else None
             drain(runs.train([train], out, config, pretrained=base))

@@ -20,6 +20,7 @@ def test_scores_by_hand():
     assert rest == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "frames": 2}
     assert groom == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "frames": 1}
     assert told["macro_f1"] == pytest.approx((2 / 3 + 0.5 + 0) / 3)
+    assert told["confusion"] == [[2, 1, 0], [0, 1, 1], [1, 0, 0]]
 
 
 def test_a_class_that_never_comes_counts_in_the_macro_mean():
@@ -31,6 +32,7 @@ def test_a_class_that_never_comes_counts_in_the_macro_mean():
 def test_a_frame_without_a_prediction_is_a_miss():
     told = frame_scores(np.array([0, 0]), np.array([0, -1]), ("a",))
     assert (told["classes"]["a"]["precision"], told["classes"]["a"]["recall"]) == (1.0, 0.5)
+    assert told["confusion"] == [[1]]
 
 
 def test_clusters_take_the_class_most_often_scored_in_them():

@@ -6,7 +6,6 @@ import json
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,7 +109,7 @@ class Annotations:
         self._labels: dict[str, np.ndarray] = {}  # rater → (T, A); who edited last stands last
         self._undo: list[_Edit] = []
         self._redo: list[_Edit] = []
-        self._journal = Journal({"schema": _SCHEMA, "n_frames": self.n_frames, "animals": list(self.animals)})
+        self.journal = Journal({"schema": _SCHEMA, "n_frames": self.n_frames, "animals": list(self.animals)})
         self._snapshot_at = 0
 
     @classmethod
@@ -129,9 +128,9 @@ class Annotations:
             written by a newer version.
         """
         self = cls(n_frames, animals)
-        lines = self._journal.attach(Path(folder) / "journal.jsonl")
+        lines = self.journal.attach(Path(folder) / "journal.jsonl")
         done = self._read_snapshot(lines)
-        self._journal.replay(lines, self._make, done)
+        self.journal.replay(lines, self._make, done)
         self._snapshot_at = done
         return self
 
@@ -143,7 +142,7 @@ class Annotations:
         InputError
             When the folder already holds other annotations, or cannot be written.
         """
-        self._journal.move(Path(folder) / "journal.jsonl")
+        self.journal.move(Path(folder) / "journal.jsonl")
         self._write_snapshot()
 
     @property
@@ -175,8 +174,12 @@ class Annotations:
         raters = self.raters if rater is None else (rater,)
         return [bout for name in raters for bout in label_bouts(self.labels(name), self.behaviors, name)]
 
-    def assign(self, animal: int, start: int, stop: int, behavior: str | None, rater: str = USER) -> None:
+    def assign(
+        self, animal: int, start: int, stop: int, behavior: str | None, rater: str = USER, *, join: bool = False
+    ) -> None:
         """Say that an animal shows a behavior in frames [start, stop); None makes them unscored.
+
+        With `join` it is one edit with the one before, for somebody who scores while the video plays.
 
         Raises
         ------
@@ -184,7 +187,8 @@ class Annotations:
             When the animal or the frames are not of this recording, the name is not a plain line of text, or the edit
             could not be written to disk; nothing has changed then.
         """
-        self._commit({"op": "assign", "bouts": [[int(animal), int(start), int(stop), behavior, rater]]})
+        edit = {"op": "assign", "bouts": [[int(animal), int(start), int(stop), behavior, rater]]}
+        self._commit(edit | ({"join": True} if join and self._undo else {}))
 
     def clear(self, animal: int, start: int, stop: int, rater: str = USER) -> None:
         """Make the frames [start, stop) of an animal unscored."""
@@ -198,8 +202,7 @@ class Annotations:
         InputError
             As `assign`; then no bout is assigned.
         """
-        rows = [[int(b.animal), int(b.start), int(b.stop), b.behavior, b.rater] for b in bouts]
-        if rows:
+        if rows := [[int(b.animal), int(b.start), int(b.stop), b.behavior, b.rater] for b in bouts]:
             self._commit({"op": "assign", "bouts": rows})
 
     def set_frames(self, labels: np.ndarray, names: Sequence[str], rater: str = USER) -> None:
@@ -250,9 +253,9 @@ class Annotations:
 
     def _commit(self, edit: dict[str, Any]) -> None:
         self._check(edit)
-        self._journal.append(edit | {"at": datetime.now(UTC).isoformat(timespec="seconds")})
+        self.journal.append(edit)
         self._apply(edit)
-        if self._journal.path is not None and self._journal.edits - self._snapshot_at >= _SNAPSHOT_EVERY:
+        if self.journal.path is not None and self.journal.edits - self._snapshot_at >= _SNAPSHOT_EVERY:
             self._write_snapshot()
 
     def _make(self, edit: dict[str, Any]) -> None:
@@ -293,11 +296,12 @@ class Annotations:
                 self._redo.append(self._swap(self._undo.pop()))
             case "redo":
                 self._undo.append(self._swap(self._redo.pop()))
-            case "assign":
-                self._undo.append(self._paint(edit["bouts"]))
-                self._redo.clear()
-            case "rename":
-                self._undo.append(self._rename(edit["old"], edit["new"]))
+            case op:
+                before = self._paint(edit["bouts"]) if op == "assign" else self._rename(edit["old"], edit["new"])
+                if edit.get("join"):
+                    whole = self._undo.pop()
+                    before = whole._replace(patches=[*whole.patches, *before.patches])
+                self._undo.append(before)
                 self._redo.clear()
 
     def _paint(self, bouts: list[list[Any]]) -> _Edit:
@@ -347,28 +351,28 @@ class Annotations:
 
     def _write_snapshot(self) -> None:
         """Note the state after so many edits, so that opening need not replay them; the journal remains the truth."""
-        assert self._journal.path is not None
-        self._snapshot_at = self._journal.edits
+        assert self.journal.path is not None
+        self._snapshot_at = self.journal.edits
         state = {
             "schema": _SCHEMA,
-            "edits": self._journal.edits,
-            "journal": self._journal.digest(),
+            "edits": self.journal.edits,
+            "journal": self.journal.digest(),
             "behaviors": self.behaviors,
             "labels": [[rater, [_encode(column) for column in labels.T]] for rater, labels in self._labels.items()],
             "undo": self._undo,
             "redo": self._redo,
         }
         try:
-            with atomic_path(self._journal.path.with_name("snapshot.json")) as temporary:
+            with atomic_path(self.journal.path.with_name("snapshot.json")) as temporary:
                 temporary.write_text(json.dumps(state, separators=(",", ":")), encoding="utf-8")
         except (InputError, OSError) as error:
             warnings.warn(f"The edit is safe, but its snapshot is not written: {error}", UserWarning, stacklevel=4)
 
     def _read_snapshot(self, lines: list[bytes]) -> int:
         """Take the state from the snapshot when it fits the journal; return how many edits it holds."""
-        assert self._journal.path is not None
+        assert self.journal.path is not None
         try:
-            state = json.loads(self._journal.path.with_name("snapshot.json").read_bytes())
+            state = json.loads(self.journal.path.with_name("snapshot.json").read_bytes())
             done = int(state["edits"])
             if state["schema"] != _SCHEMA or state["journal"] != digest(lines[:done]):
                 return 0

@@ -29,6 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Folder = Annotated[Path, typer.Argument(help="The session folder.")]
 Sessions = Annotated[list[Path], typer.Argument(help="Session folders, NAME.lookagain.")]
 Budget = Annotated[float | None, typer.Option(help="Share of frames to look at, 0–1; without a video it is 0.")]
 Encoder = Annotated[str, typer.Option(help="pca, qwen3-vl, dinov2, vit-mae, clip, videomae, a hub name or a folder.")]
@@ -73,7 +74,7 @@ def new(
 
 @app.command()
 def relocate(
-    folder: Annotated[Path, typer.Argument(help="The session folder.")],
+    folder: Folder,
     video: Annotated[Path, typer.Option(help="Where the video is now; no other video is taken.")],
     device: Device = "auto",
     seed: Seed = 0,
@@ -90,7 +91,7 @@ def relocate(
 
 @app.command()
 def label(
-    folder: Annotated[Path, typer.Argument(help="The session folder.")],
+    folder: Folder,
     source: Annotated[Path, typer.Option("--from", help="What was scored: bouts, frames, one-hot or BORIS table.")],
     format: Annotated[str | None, typer.Option(help="bouts, frames, onehot or boris; guessed from the header.")] = None,
     rater: Annotated[str | None, typer.Option(help="Who scored.")] = None,
@@ -195,7 +196,7 @@ def predict(
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="The session folder.")],
+    folder: Folder,
     what: Annotated[str, typer.Option(help="frames, bouts, stats or boris.")],
     out: Annotated[Path, typer.Option(help="File to write.")],
     run: Annotated[
@@ -214,6 +215,14 @@ def export(
     table = export_table(load_session(folder), what, run)
     write_table(table, out, format)
     _show({"file": str(out), "rows": len(table)}, as_json)
+
+
+@app.command("open")
+def open_session(folder: Folder, device: Device = "auto", seed: Seed = 0, as_json: Json = False) -> None:
+    """Open a session in napari, with all steps from a run to the export."""
+    from napari_lookagain.gui.present import open_window
+
+    open_window(folder)
 
 
 @app.command()

@@ -67,8 +67,8 @@ class LookConfig(Section):
     noise: Literal["annealed", "paper", "none"] = "annealed"
     """◇ Exploration in training: on the gate's logit and annealed, as in Eq. 16 (σ = 1 on the score), or none."""
     vary_budget: float = Field(0.7, ge=0, le=1)
-    """◇ Share of training batches whose budget is drawn, one in ten as 0 and the others log-uniformly from 0.02 to 1, so
-    that one model serves all budgets; 0 in the paper."""
+    """◇ Share of training batches whose budget is drawn, one in ten as 0 and the others log-uniformly from 0.02 to 1,
+    so that one model serves all budgets; 0 in the paper."""
     terms: tuple[Literal["reliability", "saliency", "semantics"], ...] = ("reliability", "saliency", "semantics")
     """What the gate reads (Eq. 14); leave one out for the paper's ablation."""
     layers: int = Field(2, ge=1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +55,7 @@ class Corrections:
         self._moves: list[dict[str, Any]] = []
         self._at = 0  # moves that stand; those after it were undone
         head = {"animals": list(animals), "keypoints": list(keypoint_names)}
-        self._journal = Journal({"schema": _SCHEMA, "n_frames": len(keypoints), **head})
+        self.journal = Journal({"schema": _SCHEMA, "n_frames": len(keypoints), **head})
 
     def open(self, path: Path) -> None:
         """Make the moves in a file, which need not exist yet, and go on there.
@@ -66,7 +65,7 @@ class Corrections:
         InputError
             When the file cannot be read, is damaged (the line is named), or of another recording.
         """
-        self._journal.replay(self._journal.attach(path), self._make)
+        self.journal.replay(self.journal.attach(path), self._make)
 
     def save(self, path: Path) -> None:
         """Write all moves to a file that must not exist yet, and go on there; without moves, the first one writes it.
@@ -76,10 +75,10 @@ class Corrections:
         InputError
             When the file exists or cannot be written.
         """
-        if self._journal.edits:
-            self._journal.move(path)
+        if self.journal.edits:
+            self.journal.move(path)
         else:
-            self._journal.attach(path)
+            self.journal.attach(path)
 
     def move(self, frame: int, animal: int, keypoint: int, position: Sequence[float] | None) -> None:
         """Put a keypoint elsewhere, or with None say that it is not to be seen; in full in `Session.move_keypoint`."""
@@ -110,7 +109,7 @@ class Corrections:
         return Moved(*self._moves[self._at - 1]["where"])
 
     def _write(self, edit: dict[str, Any]) -> None:
-        self._journal.append(edit | {"at": datetime.now(UTC).isoformat(timespec="seconds")})
+        self.journal.append(edit)
         self._make(edit)
 
     def _make(self, edit: dict[str, Any]) -> None:

@@ -125,7 +125,7 @@ class MotionFeatures:
         pose = self._about_center(slice(first, last))
         weak = self._session.confidence[first:last] < self.config.confidence_threshold
         pose[weak] = np.nan
-        step = np.linalg.norm(np.diff(pose, axis=0), axis=-1) * self._session.fps  # (T' − 1, A, J): from each to the next
+        step = np.linalg.norm(np.diff(pose, axis=0), axis=-1) * self._session.fps  # (T' − 1, A, J)
         known = ~np.isnan(step)
         before = np.zeros((1, *step.shape[1:]))
         total = np.concatenate([before, np.cumsum(np.where(known, step, 0.0), axis=0, dtype=np.float64)])  # (T', A, J)

@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -20,8 +22,10 @@ _DIGEST = 16  # bytes
 class Journal:
     """An ever-growing list of edits, in memory until it is given a file.
 
-    The first line of the file is a header; every further line is one edit. Nothing written is ever shortened, but for
-    the torn line that a crash leaves at the end, which the next edit overwrites.
+    The first line of the file is a header; every further line is one edit, with the time (``at``). Nothing written is
+    ever shortened, but for the torn line that a crash leaves at the end, which the next edit overwrites. An edit whose
+    ``op`` is ``"undo"`` or ``"redo"`` takes another one back or makes it again; one with ``join`` is part of the one
+    before.
 
     Parameters
     ----------
@@ -35,12 +39,21 @@ class Journal:
         The file; None while in memory.
     edits
         Edits held.
+    done
+        When the edits that stand were made; the last is the next to be taken back.
+    undone
+        When the edits that do not were made, and taken back; the last is the next to be made again.
+    newest
+        When an edit was made last, whether it stands or not.
     """
 
     def __init__(self, header: dict[str, Any]) -> None:
         self.header = header
         self.path: Path | None = None
         self.edits = 0
+        self.done: list[str] = []
+        self.undone: list[tuple[str, str]] = []
+        self.newest = ""
         self._hash = blake2b(digest_size=_DIGEST)
         self._content = bytearray(_line(header))  # emptied once it is in a file
         self._size = 0  # bytes of the file that hold whole lines
@@ -72,6 +85,9 @@ class Journal:
             self._content.clear()
         self.edits = len(edits)
         self._hash.update(b"".join(edits))
+        for line in edits:
+            with suppress(ValueError, KeyError, TypeError, IndexError):  # `replay` names the line that is damaged
+                self._count(json.loads(line))
         return edits
 
     def replay(self, lines: list[bytes], make: Callable[[dict[str, Any]], None], done: int = 0) -> None:
@@ -97,6 +113,7 @@ class Journal:
         InputError
             When the disk is full or unwritable, or another program has written to the file.
         """
+        edit = edit | {"at": datetime.now(UTC).isoformat(timespec="milliseconds")}
         line = _line(edit)
         if self.path is None:
             self._content += line
@@ -105,6 +122,7 @@ class Journal:
             self._content.clear()
         self.edits += 1
         self._hash.update(line)
+        self._count(edit)
 
     def move(self, path: Path) -> None:
         """Copy everything to a file that must not exist yet, and go on there.
@@ -125,6 +143,17 @@ class Journal:
         self.path = path
         self._size = self._seen = len(content)
         self._content.clear()
+
+    def _count(self, edit: dict[str, Any]) -> None:
+        match edit["op"]:
+            case "undo":
+                self.undone.append((self.done.pop(), edit["at"]))
+            case "redo":
+                self.done.append(self.undone.pop()[0])
+            case _ if not edit.get("join"):
+                self.newest = edit["at"]
+                self.done.append(self.newest)
+                self.undone.clear()
 
     def _check_header(self, line: bytes) -> None:
         try:
@@ -160,6 +189,18 @@ class Journal:
             raise InputError(f"The edit is not made: {path} cannot be written ({error.strerror}); {remedy}.") from error
         self._size += len(content)
         self._seen = self._size
+
+
+def made_last(journals: Sequence[Journal]) -> Journal | None:
+    """Of several journals the one with the edit that was made last, of those that stand; None when there is none."""
+    return max((journal for journal in journals if journal.done), key=lambda journal: journal.done[-1], default=None)
+
+
+def undone_last(journals: Sequence[Journal]) -> Journal | None:
+    """Of several journals the one with the edit to make again; None when another was made since it was taken back."""
+    newest = max((journal.newest for journal in journals), default="")
+    waiting = [journal for journal in journals if journal.undone and journal.undone[-1][1] >= newest]
+    return min(waiting, key=lambda journal: journal.undone[-1][0], default=None)
 
 
 def digest(lines: list[bytes]) -> str:

@@ -22,7 +22,8 @@ def frame_scores(scored: np.ndarray, predicted: np.ndarray, names: Sequence[str]
     Returns
     -------
     dict
-        ``macro_f1``, ``frames`` and, under ``classes``, ``precision``, ``recall``, ``f1`` and ``frames`` by name.
+        ``macro_f1``, ``frames``, under ``classes`` ``precision``, ``recall``, ``f1`` and ``frames`` by name, and
+        ``confusion``: for every class scored a row of how many frames were predicted to be each class.
     """
     where = scored >= 0
     values = precision_recall_fscore_support(
@@ -36,7 +37,14 @@ def frame_scores(scored: np.ndarray, predicted: np.ndarray, names: Sequence[str]
         }
         for i, name in enumerate(names)
     }
-    return {"macro_f1": float(np.mean(values[2])), "frames": int(where.sum()), "classes": classes}
+    told = {"macro_f1": float(np.mean(values[2])), "frames": int(where.sum()), "classes": classes}
+    return told | {"confusion": _confusion(scored[where], predicted[where], len(names))}
+
+
+def _confusion(scored: np.ndarray, predicted: np.ndarray, n_classes: int) -> list[list[int]]:
+    told = predicted >= 0
+    pairs = n_classes * scored[told].astype(np.intp) + predicted[told]
+    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes).tolist()
 
 
 def majority_map(clusters: np.ndarray, scored: np.ndarray, n_clusters: int) -> np.ndarray:

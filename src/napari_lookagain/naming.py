@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -88,9 +87,9 @@ class Naming:
         self._parts: dict[str, np.ndarray] = {}  # by their digest, (T, A) each
         self._regrouped: dict[str, np.ndarray] = {}  # arrays of the ethogram after merges and splits
         head = {"animals": list(ethogram.animals), "clusters": list(ethogram.names)}
-        self._journal = Journal({"schema": _SCHEMA, "n_frames": ethogram.n_frames, **head})
+        self.journal = Journal({"schema": _SCHEMA, "n_frames": ethogram.n_frames, **head})
         if folder is not None:
-            self._journal.replay(self._journal.attach(folder / "naming.jsonl"), self._make)
+            self.journal.replay(self.journal.attach(folder / "naming.jsonl"), self._make)
 
     @classmethod
     def open(cls, run_folder: str | Path) -> Naming:
@@ -265,7 +264,7 @@ class Naming:
         if not 0 <= at < len(history):
             raise InputError(f"There is nothing to {edit['op']}.")
         if not written:
-            self._journal.append(edit | {"at": datetime.now(UTC).isoformat(timespec="seconds")})
+            self.journal.append(edit)
         if history[at].grouping != self._state.grouping:
             self._regrouped.clear()
         self._history, self._at = history, at

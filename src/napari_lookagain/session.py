@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -380,8 +380,8 @@ def _check_arrays(keypoints: np.ndarray, confidence: np.ndarray, edited: np.ndar
     if len(keypoints) < 2:
         raise InputError("The recording has 1 frame, expected at least 2.")
     coordinates = np.moveaxis(keypoints, -1, 0)  # one by one: reducing a last axis of two takes long, and much memory
-    missing = np.logical_and.reduce([np.isnan(x) for x in coordinates])
-    whole = np.logical_and.reduce([np.isfinite(x) for x in coordinates])
+    missing = reduce(np.logical_and, (np.isnan(x) for x in coordinates))
+    whole = reduce(np.logical_and, (np.isfinite(x) for x in coordinates))
     if missing.all():
         raise InputError(f"No keypoint is present in any of the {len(keypoints)} frames: nothing was tracked.")
     if not (whole | missing).all():

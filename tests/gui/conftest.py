@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -42,9 +43,36 @@ def forgetful(tmp_path) -> None:
 
 
 @pytest.fixture
-def dock(viewer):
+def dock(qtbot, viewer):
     """The dock, as the menu of plugins opens it."""
-    return viewer.window.add_plugin_dock_widget("napari-lookagain", "LookAgain")[1]
+    dock = viewer.window.add_plugin_dock_widget("napari-lookagain", "LookAgain")[1]
+    qtbot.waitUntil(dock.isVisible)
+    return dock
+
+
+@pytest.fixture
+def click(qtbot):
+    """Click a button, which must be there to be clicked."""
+    from qtpy.QtCore import Qt
+
+    def act(button) -> None:
+        assert button.isVisible()
+        assert button.isEnabled()
+        qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+    return act
+
+
+@pytest.fixture
+def review(qtbot, dock, session, clusters):
+    """The third step, open for a session with a run of clusters, in a window that has the keyboard."""
+    clusters.save(session.run_folder("segment") / "ethogram.npz")
+    dock.open(session)
+    dock.steps[1].unfold(False)
+    dock.steps[2].unfold()
+    dock.activateWindow()  # no window manager does it on a screen in memory
+    qtbot.waitUntil(dock.isActiveWindow)
+    return dock.review_step
 
 
 @pytest.fixture
@@ -53,10 +81,11 @@ def viewer(qtbot, no_leaks) -> Iterator:
     import napari
 
     viewer = napari.Viewer(show=False, show_welcome_screen=False)
-    viewer.window.resize(1366, 768)
     viewer.window.show()
+    viewer.window.resize(1366, 768)
     yield viewer
-    viewer.close()
+    with suppress(RuntimeError):  # a test has closed the window
+        viewer.close()
 
 
 @pytest.fixture
@@ -71,7 +100,8 @@ def no_leaks(qapp) -> Iterator[None]:
         QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
         QCoreApplication.processEvents()
     gc.collect()
-    assert [thread.name for thread in threading.enumerate() if thread not in before] == []
+    started = [thread.name for thread in threading.enumerate() if thread not in before]
+    assert [name for name in started if not name.startswith("Dummy-")] == []  # a thread of Qt's pool, which is idle
     assert [type(widget).__name__ for widget in qapp.allWidgets() if _is_ours(widget)] == []
     assert list(_running_timers()) == []
 
@@ -85,7 +115,7 @@ def _running_timers() -> Iterator[str]:
     from qtpy.QtCore import QTimer
 
     for timer in gc.get_objects():
-        if isinstance(timer, QTimer):
+        if issubclass(type(timer), QTimer):  # isinstance would ask each object, and wake what is lazy or deprecated
             try:
                 parent = timer.parent()
                 if timer.isActive() and (_is_ours(timer) or _is_ours(parent)):

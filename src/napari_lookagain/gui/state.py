@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from psygnal import Signal
 
 from napari_lookagain.annotations import USER, Bout, runs
 from napari_lookagain.ethogram import Ethogram
+from napari_lookagain.journal import Journal, made_last, undone_last
 from napari_lookagain.naming import Naming
+from napari_lookagain.scoring import accepted, scoring_keys
 from napari_lookagain.session import Session
 
 
@@ -70,9 +73,22 @@ class SessionState:
 
     @property
     def behaviors(self) -> tuple[str, ...]:
-        """All behaviors there are names for: those a model predicted, then those a person added."""
+        """All behaviors there are names for: those a model predicted, those a person scored, those clusters are."""
         predicted = () if self.predicted is None else self.predicted.names
-        return tuple(dict.fromkeys((*predicted, *self.session.annotations.behaviors)))
+        clusters = () if self.naming is None else self.naming.classes
+        told = (each.behavior for each in clusters if each.behavior is not None)
+        return tuple(dict.fromkeys((*predicted, *self.session.annotations.behaviors, *told)))
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """Which key scores which behavior."""
+        return scoring_keys(self.behaviors, () if self.naming is None else self.naming.classes)
+
+    def close(self) -> None:
+        """Tell nobody of changes any more."""
+        for name, each in vars(type(self)).items():
+            if isinstance(each, Signal):
+                getattr(self, name).disconnect()
 
     def seek(self, frame: int) -> None:
         """Look at a frame, or at the nearest that there is."""
@@ -96,32 +112,82 @@ class SessionState:
         self.ethograms_changed.emit()
         self.classes_changed.emit()
 
-    def assign(self, selection: Selection, behavior: str | None) -> None:
-        """Say what an animal does in a stretch of frames; None makes them unscored. On disk when this returns."""
-        known = self.session.annotations.behaviors
-        self.session.annotations.assign(selection.animal, selection.start, selection.stop, behavior, self.rater)
-        if self.session.annotations.behaviors != known:
-            self.classes_changed.emit()
-        self.labels_changed.emit(selection.animal, selection.start, selection.stop)
+    def name(self, act: Callable[[Naming], object]) -> None:
+        """Say something of the clusters in view: ``state.name(lambda naming: naming.merge([0, 3]))``."""
+        assert self.naming is not None
+        act(self.naming)
+        self.classes_changed.emit()
+
+    def assign(self, selection: Selection, behavior: str | None, *, join: bool = False) -> None:
+        """Say what an animal does in a stretch of frames; None makes them unscored. On disk when this returns.
+
+        With `join` it is undone together with the scoring before.
+        """
+        where = selection.animal, selection.start, selection.stop
+        self._score(partial(self.session.annotations.assign, *where, behavior, self.rater, join=join))
+        self.labels_changed.emit(*where)
+
+    def accept(self, selection: Selection) -> bool:
+        """Score a stretch of frames as the model in view has it; False when it says nothing of them.
+
+        A cluster says something once it has a name, or is a behavior.
+        """
+        where = selection.animal, selection.start, selection.stop
+        unnamed = () if self.naming is None else self.naming.found.names
+        for label, names in self._models():
+            bouts = accepted(label, names, *where, self.rater)
+            if told := [bout for bout in bouts if bout.behavior not in unnamed]:
+                self._score(partial(self.session.annotations.add_bouts, told))
+                self.labels_changed.emit(*where)
+                return True
+        return False
+
+    def rename_behavior(self, old: str, new: str) -> None:
+        """Call a behavior otherwise wherever a person scored it; a name already in use joins the two."""
+        self._rescore(partial(self.session.annotations.rename_behavior, old, new))
 
     def undo(self) -> bool:
-        """Take the last scoring back; False when there is none."""
-        return self._retake(self.session.annotations.undo)
+        """Take the last act back: a scoring, a keypoint moved, or something said of the clusters in view.
+
+        All of it is in one order, which survives closing; False when there is nothing left.
+        """
+        return self._retake(made_last(self._journals()), "undo")
 
     def redo(self) -> bool:
-        """Score again what was taken back last; False when there is none."""
-        return self._retake(self.session.annotations.redo)
+        """Make the act that was taken back last again; False when there is none, or another was made since."""
+        return self._retake(undone_last(self._journals()), "redo")
 
-    def _retake(self, act: Callable[[], bool]) -> bool:
-        annotations = self.session.annotations
-        known, before = annotations.behaviors, annotations.labels()
-        done = act()
-        if annotations.behaviors != known:
+    def _journals(self) -> list[Journal]:
+        named = [] if self.naming is None else [self.naming.journal]
+        return [self.session.annotations.journal, self.session.corrections.journal, *named]
+
+    def _retake(self, journal: Journal | None, way: str) -> bool:
+        session = self.session
+        if journal is None:
+            return False
+        if journal is session.annotations.journal:
+            self._rescore(getattr(session.annotations, way))
+        elif journal is session.corrections.journal:
+            moved = getattr(session.corrections, way)()
+            self.keypoints_changed.emit(moved.frame)
+        else:
+            self.name(lambda naming: getattr(naming, way)())
+        return True
+
+    def _score(self, act: Callable[[], object]) -> None:
+        """Change what is scored, and tell when there are other behaviors then."""
+        known = self.session.annotations.behaviors
+        act()
+        if self.session.annotations.behaviors != known:
             self.classes_changed.emit()
-        for animal, differs in enumerate((annotations.labels() != before).T):
+
+    def _rescore(self, act: Callable[[], object]) -> None:
+        """Change what is scored, wherever, and tell where it differs."""
+        before = self.session.annotations.labels()
+        self._score(act)
+        for animal, differs in enumerate((self.session.annotations.labels() != before).T):
             if (frames := np.flatnonzero(differs)).size:
                 self.labels_changed.emit(animal, int(frames[0]), int(frames[-1]) + 1)
-        return done
 
     def move_keypoint(self, frame: int, animal: int, keypoint: int, position: tuple[float, float] | None) -> None:
         """Put a keypoint elsewhere (x, y), or nowhere. On disk when this returns."""
@@ -144,19 +210,21 @@ class SessionState:
         """The first bout of an animal to start after a frame, as `bout_at` sees them; before it with a step of -1."""
         seen = np.full(self.session.n_frames, -1)
         for way, (label, _) in reversed(list(enumerate(self._ways()))):
-            np.copyto(seen, label[:, animal] + (way << 16), where=label[:, animal] >= 0)
+            np.copyto(seen, label[:, animal].astype(int) + (way << 16), where=label[:, animal] >= 0)
         start, _, code = runs(seen)
         starts = start[(code >= 0) & (start > frame if step > 0 else start < frame)]
         return self.bout_at(animal, int(starts[0 if step > 0 else -1])) if len(starts) else None
 
     def _ways(self) -> list[tuple[np.ndarray, tuple[str, ...]]]:
         annotations = self.session.annotations
-        ways: list[tuple[np.ndarray, tuple[str, ...]]] = [(annotations.labels(), annotations.behaviors)]
-        if self.predicted is not None:
-            ways.append((self.predicted.label, self.predicted.names))
+        return [(annotations.labels(), annotations.behaviors), *self._models()]
+
+    def _models(self) -> list[tuple[np.ndarray, tuple[str, ...]]]:
+        models = [] if self.predicted is None else [(self.predicted.label, self.predicted.names)]
         if self.naming is not None:
-            ways.append((self.naming.label, self.naming.names))
-        return ways
+            told = tuple(each.behavior or each.name for each in self.naming.classes)
+            models.append((self.naming.label, told))
+        return models
 
 
 def _bout(column: np.ndarray, names: tuple[str, ...], animal: int, frame: int) -> Bout:

@@ -20,6 +20,10 @@ _HELP = """<table cellspacing="3">
 <tr><td>[ ]</td><td>let marked frames, or a marked corrected bout, start or end here</td></tr>
 <tr><td>the key of a behavior</td><td>assign it to marked frames</td></tr>
 <tr><td>Delete</td><td>make marked frames unscored</td></tr>
+<tr><td>hold it, where nothing is marked</td><td>score the frames that go by while the video plays</td></tr>
+<tr><td>A</td><td>score as the model has it</td></tr>
+<tr><td>, .</td><td>the bout before, the next bout</td></tr>
+<tr><td>Space</td><td>play what is marked, or on from here; stop</td></tr>
 <tr><td>drag the edge of a corrected bout</td><td>move it</td></tr>
 <tr><td>Esc</td><td>mark nothing</td></tr>
 <tr><td>← →, with Shift</td><td>one frame, one second on</td></tr>

@@ -106,6 +106,14 @@ class Timeline(QWidget):
         """Draw frames [start, stop) of an animal anew, after they have changed in the array of a lane."""
         self._canvas.update_lane(role, animal, start, stop)
 
+    def bind(self, keys: Mapping[str, Callable[[], object]]) -> None:
+        """Let more keys do something, by their names; those of behaviors come first."""
+        self._acts |= keys
+
+    def tell(self, text: str) -> None:
+        """Say something above the lanes."""
+        self._bar.tell(text)
+
     def emphasize(self, role: str, code: int | None) -> None:
         """Let all classes of a lane but one fade; None brings them back."""
         self._canvas.emphasize(role, code)

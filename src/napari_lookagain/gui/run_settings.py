@@ -1,0 +1,107 @@
+"""The choices beside the button that runs gated segmentation; their defaults and hints are those of the core."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QSpinBox, QWidget
+
+from napari_lookagain.config import Config, Preset
+from napari_lookagain.gui.fields import PercentField
+
+ENCODERS = ("pca", "dinov2", "vit-mae", "clip", "videomae", "qwen3-vl")
+_NARROW = 95
+_DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class RunSettings(QWidget):
+    """Budget, clusters, encoder, preset and device."""
+
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        config = Config.preset()
+        self.budget = PercentField(config.look.budget, hint("look", "budget"))
+        self.clusters = QSpinBox()
+        self.clusters.setRange(2, 99)
+        self.clusters.setValue(config.finetune.clusters)
+        self.encoder = _choice(ENCODERS, hint("vision", "encoder"))
+        self.encoder.setEditable(True)
+        self.preset = _choice(get_args(Preset), "quick: minutes on two cores; paper: the paper's values and forms")
+        self.device = _choice(_DEVICES, "Where the model works: auto takes the best there is")
+        self.clusters.setToolTip(hint("finetune", "clusters"))
+        for wide in (self.clusters, self.encoder):  # wider than they need to be in napari's style
+            wide.setMinimumWidth(_NARROW)
+        self._sees = True
+        self._arrange()
+        for signal in (
+            self.budget.changed,
+            self.clusters.valueChanged,
+            self.encoder.currentTextChanged,
+            self.preset.currentTextChanged,
+            self.device.currentTextChanged,
+        ):
+            signal.connect(lambda *_: self.changed.emit())
+        self.preset.currentTextChanged.connect(self._take_preset)
+
+    def config(self) -> Config:
+        """The settings of a run, as they are chosen."""
+        changes: dict[str, dict[str, Any]] = {
+            "look": {"budget": self.budget.value if self._sees else 0.0},
+            "finetune": {"clusters": self.clusters.value()},
+            "vision": {"encoder": self.encoder.currentText().strip() or "pca"},
+        }
+        return Config.preset(self.preset.currentText(), **changes)
+
+    def take(self, config: Config, budget: float) -> None:
+        """Show the settings that an earlier run was made with."""
+        self.budget.set_value(budget)
+        self.clusters.setValue(config.finetune.clusters)
+        self.encoder.setCurrentText(config.vision.encoder)
+
+    def allow_looks(self, sees: bool) -> None:
+        """Without a video there is nothing to look at, whatever the budget."""
+        self._sees = sees
+        self.budget.setEnabled(sees)
+        self.encoder.setEnabled(sees)
+
+    def _take_preset(self, name: Preset) -> None:
+        self.encoder.setCurrentText(Config.preset(name).vision.encoder)
+
+    def _arrange(self) -> None:
+        grid = QGridLayout()
+        for i, (name, control) in enumerate(
+            (
+                ("Clusters", self.clusters),
+                ("Encoder", self.encoder),
+                ("Preset", self.preset),
+                ("Device", self.device),
+            )
+        ):
+            row, column = divmod(i, 2)
+            label = QLabel(name)
+            label.setBuddy(control)
+            label.setToolTip(control.toolTip())
+            grid.addWidget(label, row, 2 * column)
+            grid.addWidget(control, row, 2 * column + 1)
+        grid.setColumnStretch(1, 1)
+        grid.setColumnStretch(3, 1)
+        form = QFormLayout(self)
+        form.setContentsMargins(0, 0, 0, 0)
+        form.addRow("Budget", self.budget)
+        form.addRow(grid)
+
+
+def hint(section: str, key: str) -> str:
+    """What the core says about a setting."""
+    fields = type(getattr(Config(), section)).model_fields
+    return " ".join((fields[key].description or "").removeprefix("◇ ").split())
+
+
+def _choice(options: tuple[str, ...], hint: str) -> QComboBox:
+    box = QComboBox()
+    box.addItems(options)
+    box.setToolTip(hint)
+    return box
