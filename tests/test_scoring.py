@@ -55,9 +55,8 @@ def test_what_is_scored_is_counted():
 def test_agreeing_takes_over_bouts_within_the_frames_and_nothing_else():
     label = np.array([[0, -1], [0, 1], [1, 1], [-1, 1], [1, -1]])
     names = ("walk", "rest")
-    assert accepted(label, names, 0, 1, 5, "eve") == [Bout(0, "walk", 1, 2, "eve"), Bout(0, "rest", 2, 3, "eve")] + [
-        Bout(0, "rest", 4, 5, "eve")
-    ]
+    rest = [Bout(0, "rest", 2, 3, "eve"), Bout(0, "rest", 4, 5, "eve")]
+    assert accepted(label, names, 0, 1, 5, "eve") == [Bout(0, "walk", 1, 2, "eve"), *rest]
     assert accepted(label, names, 1, 0, 1) == []
 
 

@@ -113,7 +113,7 @@ class Journal:
         InputError
             When the disk is full or unwritable, or another program has written to the file.
         """
-        edit = edit | {"at": datetime.now(UTC).isoformat(timespec="milliseconds")}
+        edit = edit | {"at": datetime.now(UTC).isoformat(timespec="microseconds")}
         line = _line(edit)
         if self.path is None:
             self._content += line

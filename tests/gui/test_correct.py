@@ -171,6 +171,16 @@ def test_from_press_to_press_is_an_option(dock, state, timeline, panel):
     assert labels(state, 131, 141) == {None}
 
 
+def test_escape_ends_it_and_scores_no_bout(dock, state, timeline, panel):
+    panel.mode.setCurrentIndex(1)
+    state.seek(110)
+    QTest.keyClick(timeline, Key.Key_1)
+    QTest.keyClick(timeline, Key.Key_Escape)
+    state.seek(130)
+    assert labels(state, 100, 300) == {None}
+    assert panel.told.text() == ""
+
+
 def test_a_held_key_ends_when_the_keyboard_goes_elsewhere(dock, state, timeline, panel):
     state.seek(110)
     QTest.keyPress(timeline, Key.Key_1)
@@ -219,7 +229,8 @@ def test_each_rater_is_kept(state, timeline, panel):
     QTest.keyClick(timeline, Key.Key_Delete)
     assert None not in labels(state, 10, 20)
     panel.rater.setFocus()
-    panel.rater.clear()
+    panel.rater.selectAll()
+    QTest.keyClick(panel.rater, Key.Key_Backspace)
     timeline.setFocus()
     assert state.rater == "user"
 

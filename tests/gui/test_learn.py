@@ -9,7 +9,8 @@ from qtpy.QtTest import QTest
 from napari_lookagain.annotations import Bout
 from napari_lookagain.gui import learn as module
 from napari_lookagain.gui.present import prepare
-from napari_lookagain.learning import learn
+from napari_lookagain.gui.state import Selection
+from napari_lookagain.learning import Lesson, learn
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import load_session
 
@@ -17,7 +18,7 @@ Key = Qt.Key
 
 
 @pytest.fixture
-def panel(dock, review):
+def panel(dock, review, behaviors):
     """The third panel; the first third of the recording is scored."""
     annotations = dock.view.state.session.annotations
     for animal in range(2):
@@ -50,13 +51,13 @@ def test_what_is_scored_is_counted_before(panel, state, session):
     told = {name: int(count.replace(",", "")) for name, count, _ in rows(panel)}
     assert sum(told.values()) == (labels >= 0).sum() == 200
     assert panel.train.isEnabled()
-    assert "All is learnt anew" in panel.about.text()  # the run of clusters was kept without its model
+    assert "Learns all anew" in panel.about.text()  # the run of clusters was kept without its model
 
 
 def test_with_one_behavior_there_is_nothing_to_learn(panel, state, qtbot):
     for animal in range(2):
         state.session.annotations.clear(animal, 0, 300, "simulated truth")
-    state.assign(_span(0, 0, 10), "walk")
+    state.assign(Selection(0, 0, 10), "walk")
     qtbot.waitUntil(lambda: not panel.train.isEnabled())
     assert "at least two behaviors" in panel.about.text()
 
@@ -78,7 +79,7 @@ def test_it_trains_predicts_and_shows(dock, panel, state, click, qtbot, tiny, mo
     assert "held-out frames of" in panel.table.item(0, 3).toolTip()
     assert dock.view.layers.get("predicted") is not None
     assert panel.train.isEnabled()
-    assert [run.name for run in dock.run_step.runs._runs][0] == "behavior"
+    assert dock.run_step.runs.list.item(0).text().startswith("● behavior")
     reopened = prepare(load_session(state.session.path))[0]
     assert reopened.predicted.names == state.predicted.names
 
@@ -96,8 +97,6 @@ def test_what_goes_wrong_is_told(dock, panel, click, qtbot, monkeypatch):
 
 
 def test_a_lesson_for_another_session_is_not_shown(dock, panel, state, behaviors, tmp_path):
-    from napari_lookagain.learning import Lesson
-
     view = dock.view
     state.session.save(tmp_path / "other.lookagain")
     dock.open(load_session(tmp_path / "other.lookagain"))
@@ -149,14 +148,8 @@ def test_another_model_is_unsure_of_other_bouts(dock, panel, state, queue, behav
 
 def test_nothing_to_be_unsure_of_is_told(dock, panel, state, click, qtbot):
     for animal in range(2):
-        state.assign(_span(animal, 0, 300), "walk")
+        state.assign(Selection(animal, 0, 300), "walk")
     click(panel.uncertain)
     qtbot.waitUntil(lambda: not dock.jobs.running, timeout=10_000)
     assert "Nothing is left to be unsure of" in panel.panel.message.text.text()
     assert not panel.uncertain.isChecked()
-
-
-def _span(animal, start, stop):
-    from napari_lookagain.gui.state import Selection
-
-    return Selection(animal, start, stop)

@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QApplication, QColorDialog, QLineEdit
 
 from napari_lookagain.gui.cluster_model import COLOR, COUNT, KEY, MEAN, NAME, SHARE, TOTAL
 from napari_lookagain.gui.state import Selection
+from napari_lookagain.gui.timeline.bar import Bar
 from napari_lookagain.naming import Naming
 
 Key, Button = Qt.Key, Qt.MouseButton
@@ -111,7 +112,7 @@ def test_another_color_reaches_layers_and_timeline(dock, panel, naming, monkeypa
     QTest.mouseClick(panel.table.viewport(), Button.LeftButton, pos=cell(panel, 0, COLOR))
     QTest.mouseDClick(panel.table.viewport(), Button.LeftButton, pos=cell(panel, 0, COLOR))
     assert naming().classes[0].color == "#123456"
-    assert list(dock.view.layers.get("discovered").features["color"])[0] == "#123456"
+    assert dock.view.layers.get("discovered").features["color"].iloc[0] == "#123456"
     monkeypatch.setattr(QColorDialog, "getColor", lambda *_: QColor())  # cancelled
     QTest.keyClick(panel.table, Key.Key_Return)
     assert naming().classes[0].color == "#123456"
@@ -147,6 +148,8 @@ def test_merge_and_undo(dock, panel, naming, click):
     assert naming().names == ("cluster 1", "cluster 2", "cluster 3", "cluster 4")
     QTest.keyClick(panel.table, Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
     assert len(naming().names) == 3
+    QTest.keyClick(panel.table, Key.Key_Z, Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier)
+    assert dock.view.timeline.findChild(Bar).told == "There is nothing to redo."
 
 
 def test_split(dock, panel, naming, qtbot, click):

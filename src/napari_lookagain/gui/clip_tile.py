@@ -37,7 +37,7 @@ class ClipTile(QAbstractButton):
         """Show another clip."""
         seconds = (clip.bout.stop - clip.bout.start) / fps
         self.clip, self._at, self._color = clip, 0, color
-        self._caption = f"{animal}  {clock(clip.bout.start, fps, 0)}  {seconds:.1f} s"
+        self._caption = f"{animal}  {clock(clip.bout.start, fps, 0)}  {seconds:.2g} s"
         self.setAccessibleName(self._caption)
         self.setEnabled(True)
         self.update()

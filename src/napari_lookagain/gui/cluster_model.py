@@ -16,12 +16,12 @@ from napari_lookagain.naming import Naming
 COLOR, KEY, NAME, COUNT, TOTAL, MEAN, SHARE = range(7)
 """Columns; from the last one on there is one for each animal."""
 
-_HEADS = ("", "Key", "Cluster", "Bouts", "Total", "Mean")
+_HEADS = ("", "Key", "Cluster", "n", "Total", "Mean")
 _HINTS = (
     "Color: double-click, or press Enter, to choose another one",
     "Key that scores frames as this cluster: 1 to 9; double-click, or type it",
     "Name: double-click, or type, to give another one",
-    "How many bouts, of all animals",
+    "Number of bouts, of all animals",
     "How long all of them last",
     "How long one of them lasts, on the average",
 )

@@ -14,12 +14,13 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_lookagain.gui.cluster_model import COLOR, KEY, NAME, ClusterModel
+from napari_lookagain.gui.cluster_model import COLOR, KEY, NAME, SHARE, ClusterModel
 from napari_lookagain.gui.state import SessionState
 from napari_lookagain.gui.swatch import Swatch
 
 _ROWS = 8  # shown without scrolling
-_LEAST_NAME = 90  # pixels
+_LEAST_NAME = 84  # pixels
+_NARROWEST = 356  # pixels that the columns of two animals take
 _LEAST, _MOST = 24, 70  # pixels of the other columns
 _Trigger = QAbstractItemView.EditTrigger
 
@@ -38,6 +39,7 @@ class ClusterTable(QTableView):
         self.setEditTriggers(_Trigger.DoubleClicked | _Trigger.EditKeyPressed | _Trigger.AnyKeyPressed)
         self.setAccessibleName("clusters")
         self.setShowGrid(False)
+        self.setMinimumWidth(_NARROWEST)
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)  # Tab goes on to the next control
         self.verticalHeader().hide()
@@ -86,7 +88,7 @@ class ClusterTable(QTableView):
         self._fit()
 
     def _fit(self, *_: object) -> None:
-        """Make columns as wide as their titles, or else their numbers; be as high as the rows, up to some of them."""
+        """Make columns as wide as titles or numbers ask for; be as high as the rows, up to some of them."""
         model, header = self.model(), self.horizontalHeader()
         if model is None:
             return
@@ -95,7 +97,8 @@ class ClusterTable(QTableView):
         others = [column for column in range(model.columnCount()) if column != NAME]
         numbers = {column: min(max(self.sizeHintForColumn(column) + 2, _LEAST), _MOST) for column in others}
         titles = {column: min(max(header.sectionSizeHint(column), numbers[column]), _MOST) for column in others}
-        widths = titles if sum(titles.values()) + _LEAST_NAME <= room else numbers
+        short = numbers | {column: titles[column] for column in others if column < SHARE}  # animals' names are cut off
+        widths = titles if sum(titles.values()) + _LEAST_NAME <= room else short
         for column, width in widths.items():
             self.setColumnWidth(column, width)
         left = room - sum(widths.values())

@@ -133,14 +133,15 @@ class CorrectPanel(QWidget):
         form.addRow("Score as", row)
         form.addRow(row_of(self.start, self.stop, self.clear, stretch=False))
         form.addRow(row_of(self.accept, self.previous, self.next, self.play, self.speed, stretch=False))
+        form.addRow(self.told)
+        form.addRow(self.message)
         form.addRow("A key scores", self.mode)
         form.addRow("Rater", self.rater)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
         layout.addWidget(self.behaviors)
         layout.addLayout(form)
-        for widget in (self.told, self.message, about):
-            layout.addWidget(widget)
+        layout.addWidget(about)
         layout.addStretch()
 
     def _connect(self) -> None:

@@ -81,11 +81,12 @@ class Examples(QDialog):
     def _read(self) -> None:
         """Cut clips out of the video, in a thread; each is shown as soon as it is there."""
         self._forget()
-        if self._state is None or self._state.naming is None:
+        naming = None if self._state is None else self._state.naming
+        if self._state is None or naming is None or self._cluster >= len(naming.classes):
             return
-        session, each = self._state.session, self._state.naming.classes[self._cluster]
+        session, each = self._state.session, naming.classes[self._cluster]
         self.setWindowTitle(f"Examples of {each.name}")
-        bouts = examples(self._state.naming, self._cluster, _TILES, self._seed)
+        bouts = examples(naming, self._cluster, _TILES, self._seed)
         self.title.setText("The edge of a clip is colored during its bout. Click it to go there.")
         clips: list[ExampleClip] = []
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QFrame, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_lookagain.annotations import Bout
 from napari_lookagain.cost import Forecast, in_words
@@ -22,7 +23,7 @@ from napari_lookagain.scoring import count_scored
 
 _SOON = 300  # milliseconds; while a key is held there is a change at every frame
 _NOTHING_SCORED = "Score frames of at least two behaviors first, in Correct; the model learns from them."
-_COLUMNS = "Numbered columns: percent of the held-out frames of a row that were predicted as each behavior. "
+_COLUMNS = "Numbered columns: percent of a row's held-out frames that were predicted as each behavior. "
 _NOTHING_UNSURE = "Nothing is left to be unsure of: there is no prediction, or all of it is scored."
 
 
@@ -87,7 +88,7 @@ class LearnPanel(QWidget):
         report, base = latest_report(session), base_run(session)
         self.table.fill(scored, report)
         self.table.setVisible(self.table.rowCount() > 0)
-        whence = f"What {base.name} learnt of keypoints and video is taken over." if base else "All is learnt anew."
+        whence = f"Takes over what {base.name} learnt." if base else "Learns all anew."
         columns = _COLUMNS if report and report.get("held_out") else ""
         cost = f"{in_words(Forecast(stages(session), known_factors()).seconds).capitalize()}."
         self.about.setText(columns + (f"{whence} {cost}" if len(scored) > 1 else _NOTHING_SCORED))
@@ -102,7 +103,9 @@ class LearnPanel(QWidget):
         if reviewer.queue:
             bout, n = reviewer.queue[reviewer.place], len(reviewer.queue)
             animal, sure = self._view.state.session.animals[bout.animal], 100 * (bout.probability or 0)
-            self.bout.setText(f"{reviewer.place + 1} of {n}: <b>{bout.behavior}</b>? {animal}, {sure:.0f} % sure")
+            self.bout.setText(
+                f"{reviewer.place + 1} of {n}: <b>{escape(bout.behavior)}</b>? {animal}, {sure:.0f} % sure"
+            )
 
     # what a person does
 
@@ -153,8 +156,6 @@ class LearnPanel(QWidget):
     def _arrange(self) -> None:
         self.about.setWordWrap(True)
         self.bout.setWordWrap(True)
-        line = QFrame()
-        line.setFrameShape(QFrame.Shape.HLine)
         self._walking = QWidget()
         walking = QVBoxLayout(self._walking)
         walking.setContentsMargins(0, 0, 0, 0)
@@ -163,7 +164,7 @@ class LearnPanel(QWidget):
         walking.addWidget(QLabel("Or press the key of another behavior."))
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 4, 0, 0)
-        for widget in (self.table, self.about, self.train, self.panel, line, self.uncertain, self._walking):
+        for widget in (self.table, self.about, self.train, self.panel, self.uncertain, self._walking):
             layout.addWidget(widget)
         layout.addStretch()
 

@@ -22,6 +22,7 @@ from napari_lookagain.naming import MOST_PARTS, Naming, split_by_motion
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
 
+_EXAMPLES = "Show clips of its bouts, from different moments and animals"
 _NONE = "There are no clusters yet: run gated segmentation, in step 2."
 
 
@@ -42,7 +43,7 @@ class NamePanel(QWidget):
         self.empty.setWordWrap(True)
         self.table = ClusterTable()
         self.behavior, self.description = QComboBox(), QLineEdit()
-        self.examples = button("Examples", "Show clips of its bouts, from different moments and animals")
+        self.examples = button("Examples", _EXAMPLES)
         self.previous = button("◀", "Go to the bout before, of whichever animal, and mark it")
         self.next = button("▶", "Go to the next bout, of whichever animal, and mark it")
         self.play = button("Play", "Play what is marked, or stop")
@@ -110,6 +111,7 @@ class NamePanel(QWidget):
         for control in (self.previous, self.next, self.split, self.parts, self.behavior, self.description):
             control.setEnabled(one)
         self.examples.setEnabled(one and sees)
+        self.examples.setToolTip(_EXAMPLES if sees else "There is no video to cut clips out of")
         self.merge.setEnabled(several)
         each = self._model.classes[self.cluster] if one and self._model is not None else None
         self.behavior.blockSignals(True)

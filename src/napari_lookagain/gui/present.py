@@ -253,13 +253,13 @@ class SessionTimeline(Timeline):
         super().__init__(view.state)
         self.view = view
         self.player = Player(view.state, self)
-        self.undo_requested.connect(view.state.undo)
-        self.redo_requested.connect(view.state.redo)
         reviewer = view.reviewer
+        self.undo_requested.connect(partial(self._act, reviewer.undo))
+        self.redo_requested.connect(partial(self._act, reviewer.redo))
         self.key_pressed.connect(lambda key: reviewer.recorder.press(key, self.active_animal))
         self.key_released.connect(reviewer.recorder.release)
         acts: dict[str, Callable[[], str]] = {".": partial(reviewer.step, 1), ",": partial(reviewer.step, -1)}
-        acts |= {"a": reviewer.accept, "Space": reviewer.play}
+        acts |= {"a": reviewer.accept, "Space": reviewer.play, "Esc": reviewer.rest}
         self.bind({key: partial(self._act, act) for key, act in acts.items()})
         self._take_keys()
         links = ((view.state.classes_changed, self._take_keys), (reviewer.recorder.told, self.tell))
@@ -271,7 +271,7 @@ class SessionTimeline(Timeline):
         """End what is recorded: the key will go up elsewhere."""
         super().focusOutEvent(event)
         if self.view.reviewer.recorder.hold:
-            self.view.reviewer.recorder.stop()
+            self.view.reviewer.recorder.cancel()
 
     def _take_keys(self) -> None:
         self.keys = self._state.keys

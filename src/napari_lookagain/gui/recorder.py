@@ -69,13 +69,19 @@ class Recorder:
         """End what is recorded."""
         if self.behavior and self._frame == self._start:
             self._score_where_it_stands()
-        self._end()
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Score no more; what went by is scored already."""
+        if self.behavior:
+            self.behavior = ""
+            self.changed.emit()
 
     def _follow(self, frame: int) -> None:
         """Score the frames that went by."""
         self._moved_at = time.monotonic()
         if frame < self._frame:
-            self._end()
+            self.cancel()
         elif self.behavior:
             self._write(self._start if self._frame == self._start else self._frame + 1, frame + 1)
             self._frame = frame
@@ -97,14 +103,9 @@ class Recorder:
             self._joins = True
         except InputError as error:
             self.told.emit(str(error))
-            self._end()
+            self.cancel()
         finally:
             self._writing = False
-
-    def _end(self) -> None:
-        if self.behavior:
-            self.behavior = ""
-            self.changed.emit()
 
     def _part(self, *_: object) -> None:
         """What is recorded from now on is an edit of its own, once somebody has made another edit."""

@@ -64,5 +64,7 @@ class ReviewStep(QWidget):
             panel.setVisible(i == current)
 
     def _retake(self, way: str) -> None:
+        """Do as the button on the timeline does, which tells of it."""
         if self._view is not None:
-            getattr(self._view.state, way)()
+            self._view.show_timeline()
+            getattr(self._view.timeline, f"{way}_requested").emit()

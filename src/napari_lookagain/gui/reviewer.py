@@ -115,6 +115,20 @@ class Reviewer:
             timeline.setFocus()  # for the keys that score while it plays
         return ""
 
+    def undo(self) -> str:
+        """Take the last act back, whatever it was."""
+        return "" if self._state.undo() else "There is nothing to undo."
+
+    def redo(self) -> str:
+        """Make the act that was taken back last again."""
+        return "" if self._state.redo() else "There is nothing to redo."
+
+    def rest(self) -> str:
+        """Mark nothing, and score no more."""
+        self._state.select(None)
+        self.recorder.cancel()
+        return ""
+
     @property
     def _here(self) -> int:
         selection = self._state.selection
