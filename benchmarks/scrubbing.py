@@ -28,7 +28,7 @@ from qtpy.QtWidgets import QApplication
 
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.ethogram import Ethogram
-from napari_lookagain.gui.frames import LazyFrames
+from napari_lookagain.gui.layers.frames import LazyFrames
 from napari_lookagain.gui.present import open_in_viewer
 from napari_lookagain.session import Session, load_session
 from napari_lookagain.sources import PoseSource

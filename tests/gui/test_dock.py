@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from napari_lookagain.annotations import USER
-from napari_lookagain.gui.jobs import Job
+from napari_lookagain.gui.jobs.jobs import Job
 from napari_lookagain.gui.present import SessionView
 from napari_lookagain.gui.state import Selection
 from napari_lookagain.progress import Progress

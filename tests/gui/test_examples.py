@@ -8,8 +8,8 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
 
 from napari_lookagain.errors import InputError
-from napari_lookagain.gui import examples as module
-from napari_lookagain.gui.clip_tile import SIZE
+from napari_lookagain.gui.review import examples as module
+from napari_lookagain.gui.review.clip_tile import SIZE
 
 
 @pytest.fixture

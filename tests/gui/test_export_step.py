@@ -6,8 +6,8 @@ import csv
 
 import pytest
 
-from napari_lookagain.gui import export_step
 from napari_lookagain.gui.dialogs import ask_new_file
+from napari_lookagain.gui.export import export_step
 from napari_lookagain.gui.state import Selection
 from napari_lookagain.naming import Naming
 from napari_lookagain.video import Video

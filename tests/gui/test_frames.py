@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from napari.components import ViewerModel
 
-from napari_lookagain.gui.frames import LazyFrames
+from napari_lookagain.gui.layers.frames import LazyFrames
 from napari_lookagain.video import Video
 
 FRAME = 240 * 180 * 3  # bytes

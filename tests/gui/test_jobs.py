@@ -9,7 +9,7 @@ import warnings
 import pytest
 
 from napari_lookagain.errors import InputError
-from napari_lookagain.gui.jobs import Job, Jobs, at_once
+from napari_lookagain.gui.jobs.jobs import Job, Jobs, at_once
 from napari_lookagain.progress import Progress
 
 

@@ -12,10 +12,10 @@ from napari.layers import Image, Labels, Points, Tracks
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.colors import behavior_colors
 from napari_lookagain.errors import InputError
-from napari_lookagain.gui.keypoints import KeypointWindow, missing_near
-from napari_lookagain.gui.layers import role_of
+from napari_lookagain.gui.layers.keypoints import KeypointWindow, missing_near
+from napari_lookagain.gui.layers.layers import role_of
+from napari_lookagain.gui.layers.session_layers import lanes_of
 from napari_lookagain.gui.present import SessionView, open_in_viewer
-from napari_lookagain.gui.session_layers import lanes_of
 from napari_lookagain.gui.state import Selection
 from napari_lookagain.naming import Naming
 from napari_lookagain.session import Session, load_session

@@ -7,8 +7,8 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from napari_lookagain.annotations import Bout
-from napari_lookagain.gui import learn as module
 from napari_lookagain.gui.present import prepare
+from napari_lookagain.gui.review import learn as module
 from napari_lookagain.gui.state import Selection
 from napari_lookagain.learning import Lesson, learn
 from napari_lookagain.progress import Progress

@@ -17,7 +17,7 @@ import napari_lookagain
 from napari_lookagain.formats.labels import read_labels
 from napari_lookagain.gui import commands, sample
 from napari_lookagain.gui.dock import LookAgainDock
-from napari_lookagain.gui.layers import role_of
+from napari_lookagain.gui.layers.layers import role_of
 from napari_lookagain.gui.present import TIMELINE, SessionView, open_in_viewer
 from napari_lookagain.gui.reader import get_reader
 from napari_lookagain.gui.state import Selection

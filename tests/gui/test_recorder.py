@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from napari_lookagain.errors import InputError
-from napari_lookagain.gui import recorder as module
-from napari_lookagain.gui.recorder import Recorder
+from napari_lookagain.gui.review import recorder as module
+from napari_lookagain.gui.review.recorder import Recorder
 from napari_lookagain.gui.state import Selection
 
 

@@ -8,7 +8,7 @@ from qtpy.QtGui import QColor
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QColorDialog, QLineEdit
 
-from napari_lookagain.gui.cluster_model import COLOR, COUNT, KEY, MEAN, NAME, SHARE, TOTAL
+from napari_lookagain.gui.review.cluster_model import COLOR, COUNT, KEY, MEAN, NAME, SHARE, TOTAL
 from napari_lookagain.gui.state import Selection
 from napari_lookagain.gui.timeline.bar import Bar
 from napari_lookagain.naming import Naming

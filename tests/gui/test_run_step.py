@@ -179,7 +179,7 @@ def test_bad_input_is_told_in_the_panel_and_the_next_run_works(qtbot, dock, step
 
 
 def test_what_a_run_took_is_remembered(dock, step, run, quick):
-    from napari_lookagain.gui.recent import known_factors
+    from napari_lookagain.gui.session.recent import known_factors
 
     quick(pretrain={"epochs": 30})
     run()

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_lookagain.gui import new_session, session_step
-from napari_lookagain.gui.recent import recent_sessions
+from napari_lookagain.gui.session import new_session, session_step
+from napari_lookagain.gui.session.recent import recent_sessions
 from napari_lookagain.session import load_session
 
 

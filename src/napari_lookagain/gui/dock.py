@@ -12,12 +12,12 @@ from qtpy.QtWidgets import QDockWidget, QFrame, QMainWindow, QScrollArea, QVBoxL
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.gui.dialogs import confirm
-from napari_lookagain.gui.export_step import ExportStep
-from napari_lookagain.gui.jobs import Jobs, failure
+from napari_lookagain.gui.export.export_step import ExportStep
+from napari_lookagain.gui.jobs.jobs import Jobs, failure
 from napari_lookagain.gui.present import SessionView, open_in_viewer
-from napari_lookagain.gui.review_step import ReviewStep
-from napari_lookagain.gui.run_step import RunStep
-from napari_lookagain.gui.session_step import SessionStep
+from napari_lookagain.gui.review.review_step import ReviewStep
+from napari_lookagain.gui.run.run_step import RunStep
+from napari_lookagain.gui.session.session_step import SessionStep
 from napari_lookagain.gui.step import Step
 from napari_lookagain.session import Session
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QFrame, QHBoxLayout, QLabel, QPushButton
 
-from napari_lookagain.gui.jobs import Failure
+from napari_lookagain.gui.jobs.jobs import Failure
 
 _MARKS = {"done": ("✓", "#009e73"), "note": ("!", "#e69f00"), "failure": ("✕", "#d55e00")}  # Okabe and Ito's
 

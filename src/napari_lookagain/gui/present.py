@@ -16,14 +16,14 @@ from qtpy.QtWidgets import QApplication
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import load_ethogram
-from napari_lookagain.gui.badge import LookedBadge
-from napari_lookagain.gui.keypoint_follower import KeypointFollower
-from napari_lookagain.gui.layers import KEYPOINTS, STRIP, LayerData, layers_of, role_of
-from napari_lookagain.gui.player import Player
-from napari_lookagain.gui.reviewer import Reviewer
-from napari_lookagain.gui.session_layers import SessionLayers, lanes_of
+from napari_lookagain.gui.layers.badge import LookedBadge
+from napari_lookagain.gui.layers.keypoint_follower import KeypointFollower
+from napari_lookagain.gui.layers.layers import KEYPOINTS, STRIP, LayerData, layers_of, role_of
+from napari_lookagain.gui.layers.player import Player
+from napari_lookagain.gui.layers.session_layers import SessionLayers, lanes_of
+from napari_lookagain.gui.layers.strip_follower import StripFollower
+from napari_lookagain.gui.review.reviewer import Reviewer
 from napari_lookagain.gui.state import SessionState
-from napari_lookagain.gui.strip_follower import StripFollower
 from napari_lookagain.gui.timeline import Timeline
 from napari_lookagain.kept_runs import kept_runs
 from napari_lookagain.naming import Naming

@@ -9,7 +9,7 @@ from pathlib import Path
 from napari import current_viewer
 from napari.utils.notifications import show_warning
 
-from napari_lookagain.gui.layers import LayerData
+from napari_lookagain.gui.layers.layers import LayerData
 from napari_lookagain.gui.present import prepare, present
 from napari_lookagain.session import Session, load_session
 

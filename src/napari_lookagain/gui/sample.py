@@ -7,7 +7,7 @@ from pathlib import Path
 from napari.utils import progress
 from qtpy.QtCore import QStandardPaths
 
-from napari_lookagain.gui.layers import LayerData
+from napari_lookagain.gui.layers.layers import LayerData
 from napari_lookagain.gui.reader import is_session_folder, show_in_current_viewer
 from napari_lookagain.session import Session, load_session
 from napari_lookagain.simulate import simulate_session

@@ -73,11 +73,14 @@ class SessionState:
 
     @property
     def behaviors(self) -> tuple[str, ...]:
-        """All behaviors there are names for: those a model predicted, those a person scored, those clusters are."""
+        """All behaviors there are names for: those a person scored, those a model predicted, those clusters are.
+
+        What was scored comes first, so that another model changes no key and no color.
+        """
         predicted = () if self.predicted is None else self.predicted.names
         clusters = () if self.naming is None else self.naming.classes
         told = (each.behavior for each in clusters if each.behavior is not None)
-        return tuple(dict.fromkeys((*predicted, *self.session.annotations.behaviors, *told)))
+        return tuple(dict.fromkeys((*self.session.annotations.behaviors, *predicted, *told)))
 
     @property
     def keys(self) -> dict[str, str]:

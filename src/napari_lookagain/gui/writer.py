@@ -9,7 +9,7 @@ import numpy as np
 from napari_lookagain.annotations import USER, label_bouts
 from napari_lookagain.errors import InputError
 from napari_lookagain.formats.tables import bouts_table, write_table
-from napari_lookagain.gui.layers import CLASSES
+from napari_lookagain.gui.layers.layers import CLASSES
 from napari_lookagain.gui.timeline.lanes import CORRECTED
 
 

@@ -14,9 +14,9 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_lookagain.gui.cluster_model import COLOR, KEY, NAME, SHARE, ClusterModel
+from napari_lookagain.gui.review.cluster_model import COLOR, KEY, NAME, SHARE, ClusterModel
+from napari_lookagain.gui.review.swatch import Swatch
 from napari_lookagain.gui.state import SessionState
-from napari_lookagain.gui.swatch import Swatch
 
 _ROWS = 8  # shown without scrolling
 _LEAST_NAME = 84  # pixels

@@ -6,12 +6,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QKeySequence, QShortcut
 from qtpy.QtWidgets import QTabBar, QVBoxLayout, QWidget
 
-from napari_lookagain.gui.correct import CorrectPanel
-from napari_lookagain.gui.examples import Examples
-from napari_lookagain.gui.jobs import Jobs
-from napari_lookagain.gui.learn import LearnPanel
-from napari_lookagain.gui.name_panel import NamePanel
+from napari_lookagain.gui.jobs.jobs import Jobs
 from napari_lookagain.gui.present import SessionView
+from napari_lookagain.gui.review.correct import CorrectPanel
+from napari_lookagain.gui.review.examples import Examples
+from napari_lookagain.gui.review.learn import LearnPanel
+from napari_lookagain.gui.review.name_panel import NamePanel
 
 
 class ReviewStep(QWidget):

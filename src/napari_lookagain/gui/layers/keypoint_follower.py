@@ -9,9 +9,9 @@ from napari.layers import Layer, Points
 from napari.layers.base import ActionType
 from napari.utils.notifications import show_info
 
-from napari_lookagain.gui.keypoints import KeypointWindow, missing_near
-from napari_lookagain.gui.layers import KEYPOINTS, TRACKS, role_of
-from napari_lookagain.gui.session_layers import SessionLayers
+from napari_lookagain.gui.layers.keypoints import KeypointWindow, missing_near
+from napari_lookagain.gui.layers.layers import KEYPOINTS, TRACKS, role_of
+from napari_lookagain.gui.layers.session_layers import SessionLayers
 from napari_lookagain.gui.state import SessionState
 
 

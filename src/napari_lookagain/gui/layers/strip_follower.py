@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from napari.layers import Labels, Layer
 
-from napari_lookagain.gui.layers import CLASSES, STRIP, LayerData, layer_of, role_of
-from napari_lookagain.gui.session_layers import SessionLayers
+from napari_lookagain.gui.layers.layers import CLASSES, STRIP, LayerData, layer_of, role_of
+from napari_lookagain.gui.layers.session_layers import SessionLayers
 from napari_lookagain.gui.state import SessionState
 from napari_lookagain.gui.timeline.lanes import CORRECTED
 

@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QLabel, QMenu, QVBoxLayout, QWidget
 from napari_lookagain.contents import VIDEOS
 from napari_lookagain.gui.buttons import button, row_of
 from napari_lookagain.gui.dialogs import ask_file, ask_folder
-from napari_lookagain.gui.job_panel import JobPanel
-from napari_lookagain.gui.jobs import Job, Jobs, at_once, failure
-from napari_lookagain.gui.new_session import NewSession, recognized
-from napari_lookagain.gui.recent import recent_sessions, remember_session
+from napari_lookagain.gui.jobs.job_panel import JobPanel
+from napari_lookagain.gui.jobs.jobs import Job, Jobs, at_once, failure
+from napari_lookagain.gui.session.new_session import NewSession, recognized
+from napari_lookagain.gui.session.recent import recent_sessions, remember_session
 from napari_lookagain.session import Session, load_session
 
 

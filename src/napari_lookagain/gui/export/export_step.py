@@ -9,14 +9,14 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QShowEvent
 from qtpy.QtWidgets import QComboBox, QFormLayout, QPushButton, QWidget
 
-from napari_lookagain.gui import exports
-from napari_lookagain.gui.clip_span import ClipSpan
 from napari_lookagain.gui.dialogs import ask_new_file
-from napari_lookagain.gui.exports import OTHERS, TABLES, Order
-from napari_lookagain.gui.job_panel import JobPanel
-from napari_lookagain.gui.jobs import Job, Jobs
+from napari_lookagain.gui.export import exports
+from napari_lookagain.gui.export.clip_span import ClipSpan
+from napari_lookagain.gui.export.exports import OTHERS, TABLES, Order
+from napari_lookagain.gui.export.preview import Preview
+from napari_lookagain.gui.jobs.job_panel import JobPanel
+from napari_lookagain.gui.jobs.jobs import Job, Jobs
 from napari_lookagain.gui.present import SessionView
-from napari_lookagain.gui.preview import Preview
 from napari_lookagain.gui.state import SessionState
 from napari_lookagain.kept_runs import kept_runs
 

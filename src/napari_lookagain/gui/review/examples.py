@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QDialog, QGridLayout, QLabel, QVBoxLayout, QWidget
 from napari_lookagain.annotations import Bout
 from napari_lookagain.example_clips import ExampleClip, example_clips
 from napari_lookagain.gui.buttons import button, row_of
-from napari_lookagain.gui.clip_tile import SIZE, ClipTile
-from napari_lookagain.gui.jobs import Job, Jobs
+from napari_lookagain.gui.jobs.jobs import Job, Jobs
 from napari_lookagain.gui.message import Message
+from napari_lookagain.gui.review.clip_tile import SIZE, ClipTile
 from napari_lookagain.gui.state import Selection, SessionState
 from napari_lookagain.progress import Progress
 from napari_lookagain.review import examples

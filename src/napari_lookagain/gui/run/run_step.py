@@ -14,12 +14,12 @@ from napari_lookagain.config import Config
 from napari_lookagain.cost import in_words
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram, load_ethogram
-from napari_lookagain.gui.job_panel import JobPanel
-from napari_lookagain.gui.jobs import Job, Jobs, Work, at_once, failure
+from napari_lookagain.gui.jobs.job_panel import JobPanel
+from napari_lookagain.gui.jobs.jobs import Job, Jobs, Work, at_once, failure
 from napari_lookagain.gui.present import SessionView
-from napari_lookagain.gui.recent import known_factors, remember_factors
-from napari_lookagain.gui.run_list import RunList
-from napari_lookagain.gui.run_settings import RunSettings
+from napari_lookagain.gui.run.run_list import RunList
+from napari_lookagain.gui.run.run_settings import RunSettings
+from napari_lookagain.gui.session.recent import known_factors, remember_factors
 from napari_lookagain.gui.state import SessionState
 from napari_lookagain.kept_runs import KeptRun
 from napari_lookagain.matching import carry_over

@@ -9,11 +9,11 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QVBoxLayou
 
 from napari_lookagain.annotations import USER
 from napari_lookagain.errors import InputError
-from napari_lookagain.gui.behavior_table import BehaviorTable
 from napari_lookagain.gui.buttons import button, row_of
-from napari_lookagain.gui.jobs import failure
+from napari_lookagain.gui.jobs.jobs import failure
 from napari_lookagain.gui.message import Message
 from napari_lookagain.gui.present import SessionView
+from napari_lookagain.gui.review.behavior_table import BehaviorTable
 from napari_lookagain.gui.timeline import editing
 
 _SPEEDS = {"¼ ×": 0.25, "½ ×": 0.5, "1 ×": 1.0, "2 ×": 2.0, "4 ×": 4.0}

@@ -13,11 +13,11 @@ from napari_lookagain.annotations import Bout
 from napari_lookagain.cost import Forecast, in_words
 from napari_lookagain.errors import InputError
 from napari_lookagain.gui.buttons import button, row_of
-from napari_lookagain.gui.job_panel import JobPanel
-from napari_lookagain.gui.jobs import Job, Jobs, at_once, failure
-from napari_lookagain.gui.lesson_table import LessonTable
+from napari_lookagain.gui.jobs.job_panel import JobPanel
+from napari_lookagain.gui.jobs.jobs import Job, Jobs, at_once, failure
 from napari_lookagain.gui.present import SessionView
-from napari_lookagain.gui.recent import known_factors
+from napari_lookagain.gui.review.lesson_table import LessonTable
+from napari_lookagain.gui.session.recent import known_factors
 from napari_lookagain.learning import Lesson, base_run, latest_report, learn, stages
 from napari_lookagain.scoring import count_scored
 

@@ -12,11 +12,11 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QSpinBox, 
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.gui.buttons import button, row_of
-from napari_lookagain.gui.cluster_model import ClusterModel
-from napari_lookagain.gui.cluster_table import ClusterTable
-from napari_lookagain.gui.job_panel import JobPanel
-from napari_lookagain.gui.jobs import Job, Jobs, failure
+from napari_lookagain.gui.jobs.job_panel import JobPanel
+from napari_lookagain.gui.jobs.jobs import Job, Jobs, failure
 from napari_lookagain.gui.present import SessionView
+from napari_lookagain.gui.review.cluster_model import ClusterModel
+from napari_lookagain.gui.review.cluster_table import ClusterTable
 from napari_lookagain.gui.timeline.lanes import DISCOVERED
 from napari_lookagain.naming import MOST_PARTS, Naming, split_by_motion
 from napari_lookagain.progress import Progress

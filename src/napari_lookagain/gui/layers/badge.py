@@ -5,8 +5,8 @@ from __future__ import annotations
 from napari.components import ViewerModel
 from napari.components.overlays import TextOverlay
 
-from napari_lookagain.gui.keypoints import animal_color
-from napari_lookagain.gui.layers import scored_model
+from napari_lookagain.gui.layers.keypoints import animal_color
+from napari_lookagain.gui.layers.layers import scored_model
 from napari_lookagain.gui.state import SessionState
 
 

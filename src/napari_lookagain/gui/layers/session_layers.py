@@ -9,7 +9,7 @@ import numpy as np
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 
-from napari_lookagain.gui.layers import LayerData, role_of
+from napari_lookagain.gui.layers.layers import LayerData, role_of
 from napari_lookagain.gui.timeline.lanes import (
     CORRECTED,
     DISCOVERED,

@@ -14,8 +14,8 @@ from napari.utils import CyclicLabelColormap
 
 from napari_lookagain.colors import behavior_colors
 from napari_lookagain.ethogram import Ethogram
-from napari_lookagain.gui.frames import LazyFrames
-from napari_lookagain.gui.keypoints import KeypointWindow, point_size
+from napari_lookagain.gui.layers.frames import LazyFrames
+from napari_lookagain.gui.layers.keypoints import KeypointWindow, point_size
 from napari_lookagain.gui.state import SessionState
 from napari_lookagain.gui.timeline.lanes import CORRECTED, DISCOVERED, GATE_SCORE, LOOKED, PREDICTED
 from napari_lookagain.session import Session

@@ -12,8 +12,8 @@ from napari_lookagain.contents import VIDEOS
 from napari_lookagain.gui.buttons import button, row_of
 from napari_lookagain.gui.dialogs import ask_new_file
 from napari_lookagain.gui.fields import FileField
-from napari_lookagain.gui.job_panel import JobPanel
-from napari_lookagain.gui.jobs import Job, Jobs, at_once, failure
+from napari_lookagain.gui.jobs.job_panel import JobPanel
+from napari_lookagain.gui.jobs.jobs import Job, Jobs, at_once, failure
 from napari_lookagain.session import Session, new_session
 
 _UNKNOWN = "unknown"

@@ -8,8 +8,8 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableWidget, QTableW
 
 from napari_lookagain.annotations import BACKGROUND
 from napari_lookagain.colors import behavior_colors
+from napari_lookagain.gui.review.swatch import Swatch
 from napari_lookagain.gui.state import SessionState
-from napari_lookagain.gui.swatch import Swatch
 from napari_lookagain.scoring import count_scored
 
 _HEADS = {

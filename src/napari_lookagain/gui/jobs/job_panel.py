@@ -9,8 +9,8 @@ from qtpy.QtCore import QMetaObject, QObject
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from napari_lookagain.cost import Forecast, in_words
-from napari_lookagain.gui.jobs import Job
-from napari_lookagain.gui.loss_plot import LossPlot
+from napari_lookagain.gui.jobs.jobs import Job
+from napari_lookagain.gui.jobs.loss_plot import LossPlot
 from napari_lookagain.gui.message import Message
 from napari_lookagain.progress import Progress
 

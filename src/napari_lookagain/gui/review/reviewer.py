@@ -9,7 +9,7 @@ from psygnal import Signal
 
 from napari_lookagain.annotations import UNSCORED, Bout
 from napari_lookagain.ethogram import Ethogram
-from napari_lookagain.gui.recorder import Recorder
+from napari_lookagain.gui.review.recorder import Recorder
 from napari_lookagain.gui.state import Selection
 from napari_lookagain.review import uncertain_bouts
 from napari_lookagain.scoring import bout_beside

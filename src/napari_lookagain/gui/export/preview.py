@@ -11,7 +11,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontDatabase, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QLabel, QPlainTextEdit, QStackedWidget
 
-from napari_lookagain.gui.jobs import Failure, Job, Jobs, at_once
+from napari_lookagain.gui.jobs.jobs import Failure, Job, Jobs, at_once
 
 _HEIGHT = 150
 

@@ -1,0 +1,1 @@
+"""Step 4: tables, pictures and clips."""

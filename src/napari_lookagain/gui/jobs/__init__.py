@@ -1,0 +1,1 @@
+"""Long work in a thread: started, watched, stopped."""

@@ -1,0 +1,1 @@
+"""Step 2: discover clusters, and look again at another budget."""

@@ -1,0 +1,1 @@
+"""Step 1: open a session, or make one."""
