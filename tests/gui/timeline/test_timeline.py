@@ -263,7 +263,7 @@ def test_deleted_timeline_listens_no_more(no_leaks, qapp, unscored):
 
 
 def test_why_an_edit_could_not_be_made(scene, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise InputError("The edit is not made: the disk is full.")
 
     monkeypatch.setattr(scene.state.session.annotations, "assign", fail)
