@@ -216,3 +216,11 @@ def test_real_recordings(data, ask, tmp_path, recording):
     assert looks == [[k] * n_animals for k in wanted]
     ask("export", folder, "--what", "frames", "--out", tmp_path / "frames.csv")
     assert rows_by_animal(tmp_path / "frames.csv") == dict.fromkeys(made["animals"], n_frames)
+
+
+def test_napari_without_qt_says_what_to_install(mice, lookagain, monkeypatch):
+    monkeypatch.setitem(sys.modules, "napari_lookagain.gui.present", None)  # what an import that fails looks like
+    told = lookagain("open", mice)
+    assert told.status != 0
+    assert "pip install 'napari-lookagain[all]'" in told.err
+    assert "\n" not in told.err.strip()

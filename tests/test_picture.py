@@ -133,3 +133,14 @@ def test_what_cannot_be_drawn_is_refused(options: dict, name: str, message: str,
     with pytest.raises(InputError, match=message):
         ethogram_picture(tmp_path / name, **options)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_clusters_have_the_colors_that_people_gave_them(tmp_path: Path) -> None:
+    clusters = ethogram(np.zeros(600), ("still", "quick"), kind="cluster")
+    for name, colors in (("usual", None), ("given", {"still": "#123456"})):
+        ethogram_picture(tmp_path / f"{name}.png", clusters=clusters, colors=colors)
+    usual, given = (imread(tmp_path / f"{name}.png")[..., :3] for name in ("usual", "given"))
+    wanted = np.array([0x12, 0x34, 0x56]) / 255
+    near = [(np.abs(picture - wanted).max(-1) < 0.01).mean() for picture in (usual, given)]
+    assert near[0] == 0
+    assert near[1] > 0.05

@@ -220,8 +220,10 @@ def export(
 @app.command("open")
 def open_session(folder: Folder, device: Device = "auto", seed: Seed = 0, as_json: Json = False) -> None:
     """Open a session in napari, with all steps from a run to the export."""
-    from napari_lookagain.gui.present import open_window
-
+    try:
+        from napari_lookagain.gui.present import open_window
+    except ImportError as error:  # qtpy finds none
+        raise InputError(f"napari has no Qt to draw with ({error}); pip install 'napari-lookagain[all]'.") from error
     open_window(folder)
 
 

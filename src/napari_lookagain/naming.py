@@ -113,6 +113,11 @@ class Naming:
         return tuple(each.name for each in self.classes)
 
     @property
+    def colors(self) -> dict[str, str]:
+        """Color of every cluster by its name."""
+        return {each.name: each.color for each in self.classes}
+
+    @property
     def label(self) -> np.ndarray:
         """Cluster of every frame, (T, A) int16; -1 = none. Not to be written into."""
         return self._array("label")

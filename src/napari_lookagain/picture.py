@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,6 +40,7 @@ def ethogram_picture(
     truth: Truth | None = None,
     span: tuple[int, int] | None = None,
     title: str | None = None,
+    colors: Mapping[str, str] | None = None,
 ) -> None:
     """Draw the ethogram of one recording, lanes below each other for every animal.
 
@@ -60,6 +61,8 @@ def ethogram_picture(
         Frames [start, stop) to show; None shows all.
     title
         None names the recording and its length.
+    colors
+        Colors of clusters by name, as people gave them; None takes those of `cluster_colors`.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def ethogram_picture(
     model = behavior or clusters
     if model is None:
         raise InputError("There is nothing to draw: no behavior and no clusters; run the analysis first.")
-    lanes = _lanes(behavior, clusters, truth)
+    lanes = _lanes(behavior, clusters, truth, colors or {})
     for lane in lanes:
         if lane.values.shape != model.label.shape:
             shapes = f"{lane.values.shape} and {model.label.shape} (frames, animals)"
@@ -104,15 +107,18 @@ class _Lane:
         return _Lane(self.kind, self.name, self.values[start:stop], self.names, self.colors, self.legend)
 
 
-def _lanes(behavior: Ethogram | None, clusters: Ethogram | None, truth: Truth | None) -> list[_Lane]:
+def _lanes(
+    behavior: Ethogram | None, clusters: Ethogram | None, truth: Truth | None, given: Mapping[str, str]
+) -> list[_Lane]:
     shades = behavior_colors((*(truth[1] if truth else ()), *(behavior.names if behavior else ())))
     lanes = []
     if truth:
         names = tuple(truth[1])
         lanes.append(_Lane("classes", "truth", truth[0], names, tuple(shades[n] for n in names), "behavior"))
     if clusters:
-        own = cluster_colors(clusters.names, shades)
-        lanes.append(_Lane("classes", "discovered", clusters.label, clusters.names, tuple(own.values()), "cluster"))
+        usual = cluster_colors(clusters.names, shades)
+        own = tuple(given.get(name, usual[name]) for name in clusters.names)
+        lanes.append(_Lane("classes", "discovered", clusters.label, clusters.names, own, "cluster"))
     if behavior:
         colors = tuple(shades[n] for n in behavior.names)
         lanes.append(_Lane("classes", "predicted", behavior.label, behavior.names, colors, "behavior"))

@@ -68,9 +68,9 @@ def draw_picture(state: SessionState, path: Path) -> None:
     from napari_lookagain.picture import ethogram_picture
 
     labels, behaviors = state.session.annotations.labels(), state.session.annotations.behaviors
-    clusters = state.naming.ethogram if state.naming is not None else None
+    clusters, colors = (None, None) if state.naming is None else (state.naming.ethogram, state.naming.colors)
     truth = (labels, behaviors) if (labels >= 0).any() else None
-    ethogram_picture(path, behavior=state.predicted, clusters=clusters, truth=truth)
+    ethogram_picture(path, behavior=state.predicted, clusters=clusters, truth=truth, colors=colors)
 
 
 def write(state: SessionState, order: Order, path: Path) -> Generator[Progress]:
@@ -98,7 +98,7 @@ def _in_view(state: SessionState) -> tuple[Ethogram, dict[str, str] | None]:
     if state.predicted is not None:
         return state.predicted.with_corrections(session.annotations), None
     if state.naming is not None:
-        return state.naming.ethogram, {each.name: each.color for each in state.naming.classes}
+        return state.naming.ethogram, state.naming.colors
     labels, names = session.annotations.labels(), session.annotations.behaviors
     whose: dict[str, Any] = {"recording": session.recording, "fps": session.fps, "animals": session.animals}
     return Ethogram.from_labels(labels, names, **whose), None
