@@ -17,6 +17,7 @@ from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import load_ethogram
 from napari_lookagain.formats.tables import BOUT_COLUMNS, FRAME_COLUMNS
 from napari_lookagain.model.lookagain import LookAgain
+from napari_lookagain.naming import Naming
 from napari_lookagain.progress import drain
 from napari_lookagain.runs import export_table, free_name, predict_all, segment, train
 from napari_lookagain.session import load_session
@@ -268,6 +269,25 @@ def test_what_was_scored_wins_over_clusters(done):
     assert set(export_table(done, "bouts", "segment")["behavior"]) <= clusters
     done.annotations.set_frames(np.full((300, 2), -1), [], "simulated truth")
     assert set(export_table(done, "bouts")["behavior"]) <= clusters
+
+
+def test_clusters_that_were_assigned_to_a_behavior_are_exported_as_it(done):
+    shutil.rmtree(done.run_folder("predict"))
+    done.annotations.set_frames(np.full((300, 2), -1), [], "simulated truth")
+    folder = done.run_folder("segment")
+    naming = Naming.open(folder)
+    kept = naming.label.copy()
+    common = int(np.bincount(kept[kept >= 0]).argmax())
+    naming.assign(common, "foraging")
+    bouts = export_table(done, "bouts")
+    assert set(bouts["behavior"]) == {"foraging"}
+    assert (bouts["stop_frame"] - bouts["start_frame"]).sum() == (kept == common).sum()
+    frames = export_table(done, "frames")
+    assert (frames["behavior"] == "foraging").sum() == (kept == common).sum()
+    assert frames["cluster"].notna().all()
+    done.annotations.assign(0, 0, 20, "rest")
+    frames = export_table(done, "frames").query("animal == 'mouse1'")
+    assert (frames["behavior"].iloc[:20] == "rest").all(), "what a person scored wins"
 
 
 def test_a_pretrained_motion_encoder_is_taken_over(session, worked, tiny, tmp_path):

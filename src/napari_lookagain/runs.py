@@ -167,7 +167,7 @@ def export_table(session: Session, what: str, run: str | None = None) -> pd.Data
         "frames", "bouts", "stats", or "boris": bouts in the layout of BORIS' tabular events.
     run
         This run alone; by default the latest of behaviors and the latest of clusters. Bouts and statistics are of the
-        first that there is: behaviors, scored frames, clusters.
+        first that there is: predicted behaviors, those that clusters were assigned to, scored frames, clusters.
 
     Raises
     ------
@@ -214,7 +214,10 @@ def _latest_runs(session: Session, run: str | None) -> dict[str, Ethogram]:
     latest = {ethogram_kind(file): file for file in finished}
     found: dict[str, Ethogram] = {kind: load_ethogram(file) for kind, file in latest.items()}
     if "cluster" in found:
-        found["cluster"] = Naming(found["cluster"], latest["cluster"].parent).ethogram
+        naming = Naming(found["cluster"], latest["cluster"].parent)
+        found["cluster"] = naming.ethogram
+        if any(each.behavior for each in naming.classes):
+            found.setdefault("behavior", naming.behaviors)
     return found
 
 
