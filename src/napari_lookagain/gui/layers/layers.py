@@ -99,7 +99,7 @@ def _of_session(state: SessionState, role: str) -> LayerData | None:
         **window.colors("animal"),
         "border_width": 0.15,
         "size": point_size(session),
-        "canvas_size_limits": (6, 30),
+        "canvas_size_limits": (4, 30),
         "ndim": 3,
     }
     return window.data, attributes, "points"
