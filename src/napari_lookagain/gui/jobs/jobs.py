@@ -7,7 +7,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,8 +77,6 @@ class Job(QObject):
     def start(self) -> None:
         """Begin; signals arrive in the thread that called."""
         worker = create_worker(self._steps)
-        with suppress(TypeError, RuntimeError, RuntimeWarning):  # where nothing is connected
-            worker.warned.disconnect()  # napari would show every warning of every library
         worker.warned.connect(self._note)
         worker.yielded.connect(self.told)
         worker.finished.connect(self._end)
