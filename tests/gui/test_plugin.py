@@ -9,6 +9,7 @@ import napari
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.settings import get_plugin_settings
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication
@@ -320,3 +321,18 @@ def test_the_command_line_opens_a_session(lookagain, mice, lab, open_lab, monkey
     told = lookagain("open", lab / "walk.lookagain")
     assert (told.status, told.err.count("\n")) == (2, 1)
     assert "walk.mp4" in told.err
+
+
+def test_what_is_set_in_the_preferences_holds_for_sessions_opened_from_then_on(viewer, session):
+    settings = get_plugin_settings(NAME).review
+    assert (settings.rater, settings.keypoint_colors) == ("user", "animal")
+    with pytest.raises(ValueError, match="enum"):
+        settings.keypoint_colors = "taste"
+    settings.rater, settings.keypoint_colors = "ann", "keypoint"
+    try:
+        view = open_in_viewer(viewer, session)
+        assert view.keypoints.colored_by == "keypoint"
+        view.state.assign(Selection(0, 0, 10), "walk")
+        assert view.state.session.annotations.raters[-1] == "ann"
+    finally:
+        settings.rater, settings.keypoint_colors = "user", "animal"

@@ -22,6 +22,7 @@ from napari_lookagain.gui.layers.layers import KEYPOINTS, STRIP, LayerData, laye
 from napari_lookagain.gui.layers.player import Player
 from napari_lookagain.gui.layers.session_layers import SessionLayers, lanes_of
 from napari_lookagain.gui.layers.strip_follower import StripFollower
+from napari_lookagain.gui.preferences import preferred
 from napari_lookagain.gui.review.reviewer import Reviewer
 from napari_lookagain.gui.state import SessionState
 from napari_lookagain.gui.timeline import Timeline
@@ -74,6 +75,7 @@ def open_window(folder: Path) -> None:
 def prepare(session: Session) -> tuple[SessionState, list[LayerData]]:
     """Make the state of a session, with its latest runs, and the layers of all there is to show; errors as above."""
     state = SessionState(session)
+    state.rater = preferred("rater")
     show_latest_runs(state)
     return state, layers_of(state)
 

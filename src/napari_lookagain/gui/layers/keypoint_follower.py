@@ -12,6 +12,7 @@ from napari.utils.notifications import show_info
 from napari_lookagain.gui.layers.keypoints import KeypointWindow, missing_near
 from napari_lookagain.gui.layers.layers import KEYPOINTS, TRACKS, role_of
 from napari_lookagain.gui.layers.session_layers import SessionLayers
+from napari_lookagain.gui.preferences import preferred
 from napari_lookagain.gui.state import SessionState
 
 
@@ -31,7 +32,7 @@ class KeypointFollower:
 
     def __init__(self, layers: SessionLayers, state: SessionState) -> None:
         self._layers, self._state = layers, state
-        self._colored_by = "animal"
+        self._colored_by = preferred("keypoint_colors")
         self._windows: dict[str, KeypointWindow] = {}  # by role, what the layer holds
         self._removing: list[tuple[int, int, int]] = []
         state.frame_changed.connect(self.follow)

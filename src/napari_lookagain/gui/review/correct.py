@@ -7,11 +7,11 @@ from collections.abc import Callable
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
-from napari_lookagain.annotations import USER
 from napari_lookagain.errors import InputError
 from napari_lookagain.gui.buttons import button, row_of
 from napari_lookagain.gui.jobs.jobs import failure
 from napari_lookagain.gui.message import Message
+from napari_lookagain.gui.preferences import preferred
 from napari_lookagain.gui.present import SessionView
 from napari_lookagain.gui.review.behavior_table import BehaviorTable
 from napari_lookagain.gui.timeline import editing
@@ -32,7 +32,7 @@ class CorrectPanel(QWidget):
         super().__init__()
         self._view: SessionView | None = None
         self.behaviors = BehaviorTable()
-        self.behavior, self.rater = QComboBox(), QLineEdit(USER)
+        self.behavior, self.rater = QComboBox(), QLineEdit(preferred("rater"))
         self.score = button("Score", "Score what is marked, or the bout at the frame in view, as this behavior")
         self.start = button("Start here", "Let the marked frames, or a marked bout, start at the frame in view  [")
         self.stop = button("End here", "Let the marked frames, or a marked bout, end with the frame in view  ]")
@@ -78,7 +78,7 @@ class CorrectPanel(QWidget):
         if self._view is not None:
             self._view.reviewer.recorder.hold = self.mode.currentText() == _HOLD
             self._view.reviewer.speed = _SPEEDS[self.speed.currentText()]
-            self._view.state.rater = self.rater.text().strip() or USER
+            self._view.state.rater = self.rater.text().strip() or preferred("rater")
 
     def _tell(self, text: str) -> None:
         self.told.setText(text)
