@@ -50,6 +50,14 @@ def session(mice, tmp_path) -> Session:
     return load_session(shutil.copytree(mice, tmp_path / "mice.lookagain"))
 
 
+@pytest.fixture
+def untracked(simulated, tmp_path) -> Session:
+    """The session of a video alone, in which nothing is scored."""
+    session = new_session(video=simulated.video, recording="untracked")
+    session.save(tmp_path / "untracked.lookagain")
+    return session
+
+
 @pytest.fixture(scope="session")
 def write_video() -> Callable[..., None]:
     """Write a small video whose frames grow brighter; with another `shade`, another video."""

@@ -11,7 +11,7 @@ from napari_lookagain.clip import animal_frames, write_clip
 from napari_lookagain.encoding import video_writer
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
-from napari_lookagain.picture import text_mask
+from napari_lookagain.pictures.lettering import text_mask
 from napari_lookagain.progress import drain
 from napari_lookagain.video import Video
 
@@ -63,6 +63,18 @@ def test_a_clip_may_follow_one_animal(session, ethogram, tmp_path):
     with Video(tmp_path / "clip.mp4") as clip:
         assert (clip.n_frames, clip.width) == (20, 640)
         assert 640 < clip.height < 740, "one strip"
+
+
+def test_without_keypoints_all_of_the_picture_is_shown(untracked, tmp_path):
+    untracked.annotations.assign(0, 0, 300, "left")
+    scored, whole = untracked.annotations, {"recording": "untracked", "fps": 25, "animals": untracked.animals}
+    ethogram = Ethogram.from_labels(scored.labels(), scored.behaviors, **whole)
+    drain(write_clip(untracked, ethogram, tmp_path / "clip.mp4", 10, 15, animal=0))
+    with untracked.open_video() as video:
+        [picture] = animal_frames(untracked, video, 0, 5, 6, size=120)
+        edges = video.frame(5)[[2, 2, -3, -3], [2, -3, 2, -3]]
+    assert picture[:14].max() == picture[-14:].max() == 0, "it is wider than high"
+    assert np.abs(picture[[16, 16, -17, -17], [1, -2, 1, -2]].astype(int) - edges).max() < 30
 
 
 def test_pictures_follow_an_animal_and_stay_in_size(session):

@@ -10,6 +10,7 @@ from napari_lookagain.errors import InputError
 from napari_lookagain.session import PoseSource, Session, VideoSource, load_session, new_session
 
 NAMES = ("nose", "middle", "tail")
+VIDEO = VideoSource("walk.mp4", 64, 48, 40, 25.0, "00")
 
 
 def make(**changes):
@@ -76,6 +77,9 @@ def broken(part, place, value):
         ({"heading": ("tail", "tail")}, "two keypoints, rear and front"),
         ({"heading": ("tail",)}, "two keypoints, rear and front"),
         ({"video": VideoSource("walk.mp4", 64, 48, 39, 25.0, "00")}, "video has 39 frames, but the pose has 40"),
+        ({"pose": None, "video": VIDEO}, "Without a pose file, keypoints are of shape .40, 2, 3, 2., expected"),
+        ({"pose": None}, "neither a pose file nor a video"),
+        ({"keypoints": np.zeros((40, 1, 0, 2)), "confidence": np.zeros((40, 1, 0))}, "expected .frames, animals, keyp"),
         ({"annotations": Annotations(39, ("a", "b"))}, "annotations are of 39 frames"),
         ({"annotations": Annotations(40, ("a", "c"))}, "of a, c, but"),
     ],
@@ -160,6 +164,30 @@ def test_new_session_reads_video_and_pose(lab, open_lab):
     assert open_lab(lab, heading=("nose", "tail"), recording="other").heading == ("nose", "tail")
     with pytest.raises(InputError, match="the keypoints are nose, tail"):
         open_lab(lab, heading=("tail", "head"))
+
+
+def test_a_video_alone_is_a_session_of_one_animal_without_keypoints(untracked):
+    for session in (untracked, load_session(untracked.path)):
+        assert (session.keypoints.shape, session.confidence.shape) == ((300, 1, 0, 2), (300, 1, 0))
+        assert (session.animals, session.keypoint_names, session.heading) == (("animal_0",), (), None)
+        assert (session.pose, session.fps, session.frame_size) == (None, 25, (240, 180))
+        assert not session.has_keypoints
+        assert session.body_length == 1
+        assert np.isnan(session.centers()).all()
+        assert np.isnan(session.headings()).all()
+        session.open_video().close()
+    with pytest.raises(InputError, match="300 frames of 1 animals with 0 keypoints"):
+        untracked.move_keypoint(0, 0, 0, (1, 2))
+    with pytest.warns(UserWarning, match="50 frames per second are given; the video says 25"):
+        assert new_session(video=untracked.video.path, fps=50).fps == 50
+
+
+def test_what_a_session_is_made_of_must_be_given(simulated):
+    with pytest.raises(InputError, match=r"nothing to make a session of; give a pose file"):
+        new_session()
+    for options in ({"keypoints": ["nose"]}, {"heading": ("tail", "nose")}, {"software": "SLEAP"}):
+        with pytest.raises(InputError, match="are those of a pose file"):
+            new_session(video=simulated.video, **options)
 
 
 def test_frame_rate_is_given_or_read_or_asked_for(lab, open_lab):

@@ -154,10 +154,15 @@ def saved(tmp_path):
     return tmp_path / "walk.lookagain"
 
 
+def test_only_a_session_without_a_pose_file_asks_for_a_newer_version(saved, untracked):
+    schemas = [json.loads((path / "session.json").read_text())["schema"] for path in (saved, untracked.path)]
+    assert schemas == [1, 2]
+
+
 def test_a_newer_session_is_refused(saved):
     record = json.loads((saved / "session.json").read_text())
-    (saved / "session.json").write_text(json.dumps(record | {"schema": 2, "animals": {"new": "form"}}))
-    with pytest.raises(InputError, match=r"newer version \(schema 2, this one reads up to 1\); update"):
+    (saved / "session.json").write_text(json.dumps(record | {"schema": 3, "animals": {"new": "form"}}))
+    with pytest.raises(InputError, match=r"newer version \(schema 3, this one reads up to 2\); update"):
         load_session(saved)
 
 

@@ -16,7 +16,7 @@ from napari_lookagain.encoding import video_writer
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
 from napari_lookagain.files import atomic_path
-from napari_lookagain.picture import text_mask
+from napari_lookagain.pictures.lettering import text_mask
 from napari_lookagain.progress import Progress
 
 if TYPE_CHECKING:
@@ -146,7 +146,10 @@ def _view(session: Session, start: int, stop: int, animal: int | None) -> _View:
 def _follow(session: Session, start: int, stop: int, animal: int, size: int) -> _View:
     """A square around an animal that moves with it, but not with every jitter of its keypoints."""
     assert session.frame_size is not None
-    side = min(max(_AROUND * session.body_length, 32.0), *map(float, session.frame_size))
+    if session.has_keypoints:
+        side = min(max(_AROUND * session.body_length, 32.0), *map(float, session.frame_size))
+    else:  # who knows where it is: all of the picture, around its middle
+        side = float(max(session.frame_size))
     reach = round(_STEADY * session.fps / 2)
     first = max(0, start - reach)
     center = session.centers(first, stop + reach)[:, animal, :2]

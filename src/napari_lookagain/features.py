@@ -172,7 +172,7 @@ def trusted(session: Session, threshold: float) -> Session:
         When no keypoint is left.
     """
     weak = session.confidence < threshold
-    if weak.all():
+    if weak.size and weak.all():  # none is weak where there are no keypoints
         raise InputError(
             f"Every keypoint of {session.recording} has a confidence below {threshold}; "
             "set features.confidence_threshold lower."

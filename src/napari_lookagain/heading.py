@@ -33,7 +33,7 @@ def check_heading(heading: Sequence[str], keypoint_names: Sequence[str]) -> tupl
     if unknown or len(heading) != 2 or heading[0] == heading[1]:
         raise InputError(
             f"The heading {', '.join(heading)} must be two keypoints, rear and front; "
-            f"the keypoints are {', '.join(keypoint_names)}."
+            f"the keypoints are {', '.join(keypoint_names) or 'none'}."
         )
     return heading[0], heading[1]
 

@@ -6,7 +6,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +17,14 @@ from napari_lookagain.corrections import Corrections, Moved
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import fingerprint
 from napari_lookagain.heading import check_heading, guess_heading
+from napari_lookagain.session_checks import check_arrays, check_names
 from napari_lookagain.session_folder import read_folder, write_folder, write_record
-from napari_lookagain.sources import PoseSource, VideoSource, check_same, read_video_source
+from napari_lookagain.sources import PoseSource, VideoSource, check_same, common_frames, read_video_source
 
 if TYPE_CHECKING:
+    from napari_lookagain.formats.pose import PoseData
     from napari_lookagain.video import Video
 
-_TRIM = 0.01  # share of frames by which video and pose may differ
 _SAMPLE = 5000  # frames that tell the body length
 
 
@@ -37,7 +38,7 @@ class Session:
         Name of the recording.
     keypoints
         (T, A, J, C) float32, x then y (then z), pixels of the video if there is one; NaN = missing, C = 2 or 3, T ≥ 2.
-        `move_keypoint` writes into them.
+        `move_keypoint` writes into them. (T, 1, 0, 2) in a session of a video alone.
     confidence
         (T, A, J) float32 in [0, 1]; 0 where missing, 1 where present if the tracker gives none.
     animals, keypoint_names
@@ -47,7 +48,8 @@ class Session:
     heading
         Keypoints (rear, front) that tell where an animal faces; None when unknown.
     pose, video
-        The files the session was made from; they are read, never written. The video may be longer than the pose.
+        The files the session was made from; they are read, never written. The video may be longer than the pose. Either
+        may be None: without a pose there are no keypoints.
     annotations
         What raters say about its frames.
     path
@@ -58,7 +60,7 @@ class Session:
     Raises
     ------
     InputError
-        When any of these does not fit the others, or no keypoint is present anywhere.
+        When any of these does not fit the others, or what was tracked has no keypoint anywhere.
     """
 
     recording: str
@@ -68,7 +70,7 @@ class Session:
     keypoint_names: tuple[str, ...]
     fps: float
     heading: tuple[str, str] | None
-    pose: PoseSource
+    pose: PoseSource | None
     video: VideoSource | None
     annotations: Annotations = field(repr=False)
     path: Path | None = None
@@ -79,9 +81,11 @@ class Session:
         self.keypoints = np.require(self.keypoints, np.float32, "W")
         self.confidence = np.require(self.confidence, np.float32, "W")
         self.animals, self.keypoint_names = tuple(self.animals), tuple(self.keypoint_names)
-        _check_arrays(self.keypoints, self.confidence, self.edited)
-        _check_names("animals", self.animals, self.n_animals)
-        _check_names("keypoints", self.keypoint_names, self.n_keypoints)
+        if self.pose is None and self.video is None:
+            raise InputError(f"The session {self.recording} has neither a pose file nor a video; give it one of them.")
+        check_arrays(self.keypoints, self.confidence, self.edited, tracked=self.pose is not None)
+        check_names("animals", self.animals, self.n_animals)
+        check_names("keypoints", self.keypoint_names, self.n_keypoints)
         if not (np.isfinite(self.fps) and self.fps > 0):
             raise InputError(f"The frame rate is {self.fps}, expected frames per second above 0; give --fps.")
         if self.heading is not None:
@@ -112,6 +116,11 @@ class Session:
     def n_keypoints(self) -> int:
         """Keypoints of each animal, J."""
         return self.keypoints.shape[2]
+
+    @property
+    def has_keypoints(self) -> bool:
+        """Whether animals were tracked; there are no keypoints in a session of a video alone."""
+        return self.n_keypoints > 0
 
     @property
     def n_coords(self) -> int:
@@ -283,7 +292,7 @@ class Session:
 
 
 def new_session(
-    pose: str | Path,
+    pose: str | Path | None = None,
     video: str | Path | None = None,
     *,
     software: str | None = None,
@@ -292,12 +301,12 @@ def new_session(
     heading: tuple[str, str] | None = None,
     recording: str | None = None,
 ) -> Session:
-    """Make a session, in memory, from a pose file and a video; `Session.save` makes its folder.
+    """Make a session, in memory, from a pose file, a video or both; `Session.save` makes its folder.
 
     Parameters
     ----------
     pose, software, keypoints
-        As `read_pose` takes them.
+        As `read_pose` takes them. Without a pose file the session is of one animal that has no keypoints.
     video
         The video that was tracked; None when there is none.
     fps
@@ -316,29 +325,28 @@ def new_session(
     Raises
     ------
     InputError
-        When a file cannot be read, or they differ by more, or nothing tells the frame rate.
+        When a file cannot be read, or they differ by more, or nothing tells the frame rate, or there is no file.
     """
     from napari_lookagain.formats.pose import read_pose
 
-    data = read_pose(pose, software=software, fps=fps, keypoints=keypoints)
+    _check_given(pose, video, software or keypoints or heading)
+    data = None if pose is None else read_pose(pose, software=software, fps=fps, keypoints=keypoints)
     source = None if video is None else read_video_source(video)
-    n_frames = len(data.keypoints) if source is None else _common_frames(len(data.keypoints), source.n_frames)
-    if fps is None:
-        fps = data.fps if source is None else source.fps
-    elif source is not None and abs(fps - source.fps) > 0.01 * source.fps:
-        warnings.warn(f"{fps} frames per second are given; the video says {source.fps:g}.", UserWarning, stacklevel=2)
-    if fps is None:
+    data = data or _untracked(source)
+    n_frames = len(data.keypoints) if source is None else common_frames(len(data.keypoints), source.n_frames)
+    rate = data.fps if source is None else _frame_rate(fps, source)
+    if rate is None:
         raise InputError(f"Neither {pose} nor a video tells the frame rate; give --fps.")
-    stem = Path(pose).name.removesuffix(".analysis.h5") if video is None else Path(video).name
+    stem = Path(video or pose or "").name.removesuffix(".analysis.h5")
     return Session(
         recording=recording or Path(stem).stem,
         keypoints=data.keypoints[:n_frames],
         confidence=data.confidence[:n_frames],
         animals=data.animals,
         keypoint_names=data.keypoint_names,
-        fps=float(fps),
+        fps=float(rate),
         heading=heading or guess_heading(data.keypoint_names),
-        pose=PoseSource(os.path.abspath(pose), data.software, fingerprint(pose)),
+        pose=None if pose is None else PoseSource(os.path.abspath(pose), data.software, fingerprint(pose)),
         video=source,
         annotations=Annotations(n_frames, data.animals),
     )
@@ -355,43 +363,26 @@ def load_session(path: str | Path) -> Session:
     return Session(**read_folder(Path(os.path.abspath(path))))
 
 
-def _common_frames(pose: int, video: int) -> int:
-    if abs(pose - video) > _TRIM * max(pose, video):
-        raise InputError(
-            f"The pose has {pose} frames and the video {video}, which is more than 1 % apart; do they belong together?"
-        )
-    if pose != video:
-        warnings.warn(
-            f"The pose has {pose} frames and the video {video}: both are used up to frame {min(pose, video)}.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return min(pose, video)
+def _check_given(pose: str | Path | None, video: str | Path | None, of_keypoints: object) -> None:
+    if pose is None and video is None:
+        raise InputError("There is nothing to make a session of; give a pose file (--pose), a video (--video) or both.")
+    if pose is None and of_keypoints:
+        raise InputError("Software, keypoints and heading are those of a pose file; give it, too (--pose).")
 
 
-def _check_arrays(keypoints: np.ndarray, confidence: np.ndarray, edited: np.ndarray | None) -> None:
-    if keypoints.ndim != 4 or keypoints.shape[3] not in (2, 3) or 0 in keypoints.shape:
-        raise InputError(f"Keypoints are of shape {keypoints.shape}, expected (frames, animals, keypoints, 2 or 3).")
-    if confidence.shape != keypoints.shape[:3] or (edited is not None and edited.shape != confidence.shape):
-        raise InputError(
-            f"Keypoints are of shape {keypoints.shape} and confidence of shape {confidence.shape}, "
-            f"expected {keypoints.shape[:3]} for it and for what was edited."
-        )
-    if len(keypoints) < 2:
-        raise InputError("The recording has 1 frame, expected at least 2.")
-    coordinates = np.moveaxis(keypoints, -1, 0)  # one by one: reducing a last axis of two takes long, and much memory
-    missing = reduce(np.logical_and, (np.isnan(x) for x in coordinates))
-    whole = reduce(np.logical_and, (np.isfinite(x) for x in coordinates))
-    if missing.all():
-        raise InputError(f"No keypoint is present in any of the {len(keypoints)} frames: nothing was tracked.")
-    if not (whole | missing).all():
-        raise InputError("Some keypoints are infinite or lack a coordinate; missing ones are NaN in all coordinates.")
-    if not ((confidence >= 0) & (confidence <= 1)).all() or (missing & (confidence != 0)).any():
-        raise InputError("Confidence must lie in 0 to 1 everywhere, and be 0 where a keypoint is missing.")
+def _frame_rate(fps: float | None, source: VideoSource) -> float:
+    """Frames per second as given, else those of the video."""
+    if fps is None:
+        return source.fps
+    if abs(fps - source.fps) > 0.01 * source.fps:
+        warnings.warn(f"{fps} frames per second are given; the video says {source.fps:g}.", UserWarning, stacklevel=3)
+    return fps
 
 
-def _check_names(what: str, names: tuple[str, ...], count: int) -> None:
-    if len(names) != count or len(set(names)) != count or not all(isinstance(n, str) and n.strip() for n in names):
-        raise InputError(
-            f"The {count} {what} need a name each, all different; got {', '.join(map(str, names)) or 'none'}."
-        )
+def _untracked(video: VideoSource | None) -> PoseData:
+    """What is known of the animal in a video without a pose file: that it may be there."""
+    from napari_lookagain.formats.pose import ONLY_ANIMAL, PoseData
+
+    assert video is not None
+    nothing = np.zeros((video.n_frames, 1, 0, 2), np.float32)
+    return PoseData(nothing, nothing[..., 0], (ONLY_ANIMAL,), (), None, "")

@@ -33,7 +33,8 @@ from napari_lookagain.sources import PoseSource, VideoSource, find, to_json
 if TYPE_CHECKING:
     from napari_lookagain.session import Session
 
-SCHEMA = 1  # raised whenever an older version could not read the folder any more
+SCHEMA = 2  # raised whenever an older version could not read the folder any more
+_TRACKED = 1  # what is written while an older version can: it knows no session without a pose file
 
 
 def write_folder(session: Session, folder: Path) -> None:
@@ -65,14 +66,14 @@ def write_record(session: Session, folder: Path, home: Path | None = None) -> No
     """Write session.json in a folder that is, or will be, at `home`."""
     home = home or folder
     record = {
-        "schema": SCHEMA,
+        "schema": SCHEMA if session.pose is None else _TRACKED,
         "recording": session.recording,
         "fps": session.fps,
         "n_frames": session.n_frames,
         "animals": session.animals,
         "keypoints": session.keypoint_names,
         "heading": session.heading,
-        "pose": to_json(session.pose, home),
+        "pose": None if session.pose is None else to_json(session.pose, home),
         "video": None if session.video is None else to_json(session.video, home),
     }
     with atomic_path(folder / "session.json") as temporary:
@@ -96,7 +97,7 @@ def read_folder(folder: Path) -> dict[str, Any]:
             "keypoint_names": tuple(record["keypoints"]),
             "fps": float(record["fps"]),
             "heading": record["heading"] and tuple(record["heading"]),
-            "pose": PoseSource(**_source(record["pose"], folder)),
+            "pose": None if record["pose"] is None else PoseSource(**_source(record["pose"], folder)),
             "video": record["video"] and VideoSource(**_source(record["video"], folder)),
         }
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import fingerprint
+
+_TRIM = 0.01  # share of frames by which video and pose may differ
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,32 @@ def check_same(source: VideoSource, path: str | Path) -> None:
             f"{path} is not the video this session was made with ({Path(source.path).name}, {source.n_frames} frames, "
             f"{source.width}×{source.height}); give that one, or make a new session for this one."
         )
+
+
+def common_frames(pose: int, video: int) -> int:
+    """Give the frames that pose and video of one recording have in common, from the numbers of frames of both.
+
+    Warns
+    -----
+    UserWarning
+        When they differ, by up to 1 %: both are used up to the end of the shorter.
+
+    Raises
+    ------
+    InputError
+        When they differ by more.
+    """
+    if abs(pose - video) > _TRIM * max(pose, video):
+        raise InputError(
+            f"The pose has {pose} frames and the video {video}, which is more than 1 % apart; do they belong together?"
+        )
+    if pose != video:
+        warnings.warn(
+            f"The pose has {pose} frames and the video {video}: both are used up to frame {min(pose, video)}.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return min(pose, video)
 
 
 def to_json(source: PoseSource | VideoSource, folder: Path) -> dict[str, Any]:

@@ -76,6 +76,15 @@ def review(qtbot, dock, session, clusters):
 
 
 @pytest.fixture
+def third_scored(dock, review) -> SessionState:
+    """The state of that session, of which the first hundred frames are scored, a third."""
+    state = dock.view.state
+    for animal in range(2):
+        state.session.annotations.clear(animal, 100, 300, "simulated truth")
+    return state
+
+
+@pytest.fixture
 def viewer(qtbot, no_leaks) -> Iterator:
     """A viewer on the screen, closed after the test."""
     import napari

@@ -15,19 +15,16 @@ Key = Qt.Key
 
 
 @pytest.fixture
-def panel(dock, review, behaviors):
+def panel(review, behaviors, third_scored):
     """The second panel; a model has predicted behaviors, and a person has scored a hundred frames."""
-    annotations = dock.view.state.session.annotations
-    for animal in range(2):
-        annotations.clear(animal, 100, 300, "simulated truth")
-    dock.view.state.show(behaviors)
+    third_scored.show(behaviors)
     review.tabs.setCurrentIndex(1)
     return review.correct
 
 
 @pytest.fixture
-def state(dock, panel):
-    return dock.view.state
+def state(panel, third_scored):
+    return third_scored
 
 
 @pytest.fixture

@@ -170,6 +170,16 @@ def test_nobody_may_be_there(plain, long):
     assert 4000 in keypoints.data[:, 0]
 
 
+def test_without_keypoints_there_is_a_video_to_score(plain, untracked):
+    view = open_in_viewer(plain, untracked)
+    assert roles(plain) == ["video", "corrected"]
+    assert plain.layers.selection.active is view.layers.get("video")
+    view.state.seek(42)
+    view.state.assign(Selection(0, 40, 50), "walk")
+    assert view.layers.get("corrected").data[:, 0, 0].nonzero()[0].tolist() == list(range(40, 50))
+    view.keypoints.colored_by = "keypoint"  # which changes nothing
+
+
 def test_hidden_layers_are_filled_when_they_are_shown(view):
     keypoints, tracks = view.layers.get("keypoints"), view.layers.get("tracks")
     before = keypoints.data, tracks.data

@@ -18,18 +18,15 @@ Key = Qt.Key
 
 
 @pytest.fixture
-def panel(dock, review, behaviors):
+def panel(review, behaviors, third_scored):
     """The third panel; the first third of the recording is scored."""
-    annotations = dock.view.state.session.annotations
-    for animal in range(2):
-        annotations.clear(animal, 100, 300, "simulated truth")
     review.tabs.setCurrentIndex(2)
     return review.learn
 
 
 @pytest.fixture
-def state(dock, panel):
-    return dock.view.state
+def state(panel, third_scored):
+    return third_scored
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from napari_lookagain.gui.session import new_session, session_step
 from napari_lookagain.gui.session.recent import recent_sessions
+from napari_lookagain.gui.state import Selection
 from napari_lookagain.session import load_session
 
 
@@ -106,6 +107,36 @@ def test_files_become_a_session_that_was_confirmed_and_mended(
     saved = load_session(tmp_path / "my.lookagain")
     assert (saved.recording, saved.heading) == ("my mice", ("center", "nose"))
     assert not step.form.isVisible()
+
+
+def test_a_video_alone_becomes_a_session_that_is_scored_by_keys(
+    qtbot, viewer, dock, step, click, simulated, tmp_path, monkeypatch
+):
+    from qtpy.QtCore import Qt
+
+    drop(dock, simulated.video)
+    qtbot.waitUntil(step.form.save.isEnabled, timeout=20_000)
+    assert "no keypoints, video of 240×180\nChoose its pose file, too; or save it" in step.form.recognized.text()
+    assert not step.form.rear.isEnabled()
+    monkeypatch.setattr(new_session, "ask_new_file", lambda *_: tmp_path / "watched.lookagain")
+    click(step.form.save)
+    wait_for_session(qtbot, dock, simulated.video.stem)
+    state = dock.view.state
+    state.assign(Selection(0, 0, 10), "walk")
+    state.seek(100)
+    qtbot.keyPress(dock.view.timeline, Qt.Key.Key_1)
+    state.seek(120)
+    qtbot.keyRelease(dock.view.timeline, Qt.Key.Key_1)
+    scored = [(bout.behavior, bout.start, bout.stop) for bout in load_session(state.session.path).annotations.bouts()]
+    assert scored == [("walk", 0, 10), ("walk", 100, 121)]
+
+
+def test_with_no_file_left_the_form_asks_for_one(qtbot, dock, step, simulated):
+    drop(dock, simulated.video)
+    qtbot.waitUntil(step.form.save.isEnabled, timeout=20_000)
+    step.form.video.set_path(None)
+    assert not step.form.save.isEnabled()
+    assert step.form.recognized.text().startswith("Choose a video, the pose file")
 
 
 def test_numbers_without_a_header_are_named(qtbot, dock, step, tmp_path):

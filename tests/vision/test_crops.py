@@ -24,6 +24,7 @@ def recording(
     """What `Crops` asks of a session, with (T, A, 2) centers and (T, A) headings as given."""
     return SimpleNamespace(
         recording="test",
+        has_keypoints=True,
         n_frames=center.shape[0],
         n_animals=center.shape[1],
         heading_index=(0, 1) if heading else None,
@@ -149,6 +150,13 @@ def test_gaps_take_the_nearest_frame(seen: list[bool]):
     known = t[seen]
     expected = [known[np.argmin(abs(known - now))] if any(seen) else (W - 1) / 2 for now in t]
     assert_allclose(filled, expected)
+
+
+def test_without_keypoints_the_whole_frame_is_cut(untracked):
+    crops = Crops(untracked, "turned", size=48)
+    assert (crops.kind, crops.key, crops.side) == ("frame", "frame-48px", 240)
+    frame = np.full((180, 240, 3), 7, np.uint8)
+    assert_array_equal(crops.cut(frame, 0, 0), np.full((48, 48, 3), 7))
 
 
 def test_without_a_heading_turned_crops_are_plain():

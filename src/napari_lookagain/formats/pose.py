@@ -22,6 +22,7 @@ from napari_lookagain.formats.deeplabcut import frame_keys, read_header, read_ro
 from napari_lookagain.formats.hdf5 import open_hdf5
 
 SOFTWARE = ("DeepLabCut", "SLEAP", "LightningPose", "Anipose", "NWB", "xyz")
+ONLY_ANIMAL = "animal_0"  # what the one animal is called that nobody named
 _UNNAMED = (["individual_0"], ["id_0"])  # what movement calls an animal that the file does not name
 
 
@@ -239,7 +240,9 @@ def _read_nwb(path: Path, names: tuple[str, ...] | None) -> PoseData:
 
     with open_hdf5(path) as file:
         file.visititems(note_pose)
-        subject = file["general/subject/subject_id"].asstr()[()] if "general/subject/subject_id" in file else "animal_0"
+        subject = (
+            file["general/subject/subject_id"].asstr()[()] if "general/subject/subject_id" in file else ONLY_ANIMAL
+        )
     if not places:
         raise InputError(f"{path} holds no pose: no PoseEstimation of ndx-pose in any processing module.")
     with _movement() as load_poses:
@@ -269,7 +272,7 @@ def _read_xyz(path: Path, names: tuple[str, ...] | None) -> PoseData:
             f"{3 * len(names)} (x, y, z of each) or {2 * len(names)} (x, y of each)."
         )
     confidence = np.full((len(rows), 1, len(names)), np.nan)
-    return _mended(rows.reshape(len(rows), 1, len(names), n_coords), confidence, ("animal_0",), names, None, "xyz")
+    return _mended(rows.reshape(len(rows), 1, len(names), n_coords), confidence, (ONLY_ANIMAL,), names, None, "xyz")
 
 
 _READERS = {
@@ -288,7 +291,7 @@ def _from_movement(dataset: Any, software: str) -> PoseData:
     return _mended(
         dataset.position.transpose("time", "individuals", "keypoints", "space").values,
         dataset.confidence.transpose("time", "individuals", "keypoints").values,
-        ("animal_0",) if animals in _UNNAMED else tuple(animals),
+        (ONLY_ANIMAL,) if animals in _UNNAMED else tuple(animals),
         tuple(str(name) for name in dataset.coords["keypoints"].values),
         dataset.attrs.get("fps"),
         software,

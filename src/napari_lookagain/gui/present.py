@@ -18,7 +18,7 @@ from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import load_ethogram
 from napari_lookagain.gui.layers.badge import LookedBadge
 from napari_lookagain.gui.layers.keypoint_follower import KeypointFollower
-from napari_lookagain.gui.layers.layers import KEYPOINTS, STRIP, LayerData, layers_of, role_of
+from napari_lookagain.gui.layers.layers import KEYPOINTS, STRIP, VIDEO, LayerData, layers_of, role_of
 from napari_lookagain.gui.layers.player import Player
 from napari_lookagain.gui.layers.session_layers import SessionLayers, lanes_of
 from napari_lookagain.gui.layers.strip_follower import StripFollower
@@ -53,7 +53,8 @@ def open_in_viewer(viewer: ViewerModel, session: Session) -> SessionView:
     view, layers = present(viewer, session)
     for layer in layers:
         view.layers.add(layer)
-    viewer.layers.selection.active = view.layers.get(KEYPOINTS)
+    keypoints, video = view.layers.get(KEYPOINTS), view.layers.get(VIDEO)
+    viewer.layers.selection.active = video if keypoints is None else keypoints  # keys go to the one that is active
     return view
 
 

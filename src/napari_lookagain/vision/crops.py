@@ -42,10 +42,12 @@ class Crops:
     Attributes
     ----------
     kind : {"turned", "plain", "frame"}
-        What is really cut: "plain" when "turned" was asked for, but the session names no heading.
+        What is really cut: "plain" when "turned" was asked for, but the session names no heading; "frame" when it has
+        no keypoints to tell where the animal is.
     side : float
         Side of the crop in whole pixels of the video: `scale` body lengths, at least 64, at most the shorter side of
         the frame; for "frame", the longer side of the frame.
+    scale : float
     size : int
 
     Raises
@@ -62,8 +64,10 @@ class Crops:
         if session.frame_size is None:
             raise InputError(f"{session.recording} has no video to cut crops from; give it one, or use budget 0.")
         self._session = session
+        if not session.has_keypoints:
+            kind = "frame"
         self.kind: CropKind = "plain" if kind == "turned" and session.heading_index is None else kind
-        self.size = size
+        self.scale, self.size = scale, size
         if kind == "frame":
             self.side = float(max(session.frame_size))
         else:
@@ -104,6 +108,22 @@ class Crops:
         turn = _from_crop(center[index, animal], up[index, animal], self.side / width, width)
         samples = cv2.warpAffine(frame, turn, (width, width), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
         return cv2.resize(samples, (self.size, self.size), interpolation=cv2.INTER_AREA)
+
+    def affine(self, index: int, animal: int) -> np.ndarray:
+        """Tell where in the frame a crop lies.
+
+        Returns
+        -------
+        np.ndarray
+            (2, 3) float64, the map from pixels (x, y) of the image that comes out to pixels (x, y) of frame `index`;
+            whole numbers are the middles of pixels on both sides.
+        """
+        if self.kind == "frame":
+            assert self._session.frame_size is not None
+            step = np.array(self._session.frame_size) / self.size
+            return np.column_stack([np.diag(step), step / 2 - 0.5])
+        center, up = self._places
+        return _from_crop(center[index, animal], up[index, animal], self.side / self.size, self.size)
 
     @cached_property
     def _places(self) -> tuple[np.ndarray, np.ndarray]:

@@ -91,6 +91,8 @@ def _of_session(state: SessionState, role: str) -> LayerData | None:
             return None
         frames = LazyFrames(session.open_video(), session.n_frames)
         return frames, {"rgb": True, "contrast_limits": (0, 255), **_PLAIN}, "image"
+    if not session.has_keypoints:
+        return None
     window = KeypointWindow(session, state.frame)
     if role == TRACKS:
         return window.centers, {"visible": False, "tail_length": 30, "tail_width": 2, "colormap": "turbo"}, "tracks"

@@ -1,4 +1,4 @@
-"""Making a session from a video and a pose file: what was recognized, to be confirmed or mended."""
+"""Making a session from a video, a pose file or both: what was recognized, to be confirmed or mended."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from napari_lookagain.gui.jobs.jobs import Job, Jobs, at_once, failure
 from napari_lookagain.session import Session, new_session
 
 _UNKNOWN = "unknown"
+_CHOOSE = "Choose a video, the pose file that tracks it, or both; or drop them here."
+_UNTRACKED = "Choose its pose file, too; or save it as it is, to be watched and scored."
 _POSES = "Pose files (*.h5 *.csv *.slp *.nwb)"
 _VIDEOS = f"Videos ({' '.join('*' + suffix for suffix in VIDEOS)})"
 
@@ -34,7 +36,10 @@ class NewSession(QWidget):
         self._session: Session | None = None
         self._told = ("", 0.0)  # keypoints and frame rate, as they were read with
         self.video = FileField("Video", _VIDEOS, "The video that was tracked; it stays where it is. May be left empty")
-        hint = "Keypoints of every frame: DeepLabCut, SLEAP, Lightning Pose, Anipose, NWB, or numbers without a header"
+        hint = (
+            "Keypoints of every frame: DeepLabCut, SLEAP, Lightning Pose, Anipose, NWB, or numbers without a header. "
+        )
+        hint += "May be left empty"
         self.pose = FileField("Pose file", _POSES, hint)
         self.recognized = QLabel()
         self.recognized.setWordWrap(True)
@@ -45,7 +50,7 @@ class NewSession(QWidget):
         self._set_up_controls()
         self._arrange()
         self._show(None)
-        self.recognized.setText("Choose a pose file, and the video that was tracked, or drop both here.")
+        self.recognized.setText(_CHOOSE)
 
     def take(self, paths: list[Path]) -> None:
         """Fill in files, each where it belongs, and read them."""
@@ -59,13 +64,14 @@ class NewSession(QWidget):
         """Read the files again, with what was mended so far."""
         pose, video = self.pose.path, self.video.path
         self._show(None)
-        if pose is None:
-            self.recognized.setText("Choose the pose file, too: the keypoints of every frame.")
-            return
-        names = [name.strip() for name in self.keypoints.text().split(",") if name.strip()] or None
-        fps = self.fps.value() or None
         if self._reading is not None:
             self._reading.stop()
+            self._reading = None
+        if pose is None and video is None:
+            self.recognized.setText(_CHOOSE)
+            return
+        names = [name.strip() for name in self.keypoints.text().split(",") if name.strip() and pose] or None
+        fps = self.fps.value() or None
         job = Job("Reading the files", at_once(lambda: new_session(pose, video, fps=fps, keypoints=names)))
         job.returned.connect(lambda session: self._show(session) if job is self._reading else None)
         self._reading = job
@@ -77,10 +83,12 @@ class NewSession(QWidget):
         self._session = session
         self.save.setEnabled(session is not None)
         for ends in (self.rear, self.front):
-            ends.setEnabled(session is not None)
+            ends.setEnabled(session is not None and session.has_keypoints)
         self.recognized.setText("" if session is None else recognized(session))
         if session is None:
             return
+        if not session.has_keypoints:
+            self.recognized.setText(f"{recognized(session)}\n{_UNTRACKED}")
         self.name.setPlaceholderText(session.recording)
         for ends, end in ((self.rear, 0), (self.front, 1)):
             ends.clear()
@@ -99,8 +107,9 @@ class NewSession(QWidget):
         except ValueError as error:
             self._panel.message.fail(failure(error))
             return
-        beside = Path(self._session.video.path if self._session.video else self._session.pose.path)
-        start = beside.with_name(f"{session.recording}.lookagain")
+        beside = session.video or session.pose
+        assert beside is not None
+        start = Path(beside.path).with_name(f"{session.recording}.lookagain")
         path = ask_new_file(self, "Save the session as a new folder", start, "Sessions (*.lookagain)")
         if path is None:
             return
@@ -159,10 +168,15 @@ def recognized(session: Session) -> str:
     lines = [
         f"{session.n_frames:,} frames at {session.fps:g} per second, {minutes:.0f} min {seconds:.0f} s",
         _listed("animal", session.animals),
-        _listed("keypoint", session.keypoint_names),
-        "heading unknown" if session.heading is None else f"heading from {session.heading[0]} to {session.heading[1]}",
-        f"pose by {session.pose.software}" + (f", video of {size[0]}×{size[1]}" if size else ", no video"),
     ]
+    if session.pose is not None:
+        heading = session.heading
+        lines += [
+            _listed("keypoint", session.keypoint_names),
+            "heading unknown" if heading is None else f"heading from {heading[0]} to {heading[1]}",
+        ]
+    pose = "no keypoints" if session.pose is None else f"pose by {session.pose.software}"
+    lines.append(f"{pose}, " + (f"video of {size[0]}×{size[1]}" if size else "no video"))
     return "\n".join(lines)
 
 

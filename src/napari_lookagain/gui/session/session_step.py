@@ -31,7 +31,7 @@ class SessionStep(QWidget):
         self._waiting: Session | None = None  # for its video to be found
         self.open = button("Open …", "Open a session folder, NAME.lookagain")
         self.recent = button("Recent", "Sessions opened lately")
-        self.new = button("New …", "Make a session from a video and a pose file", checkable=True)
+        self.new = button("New …", "Make a session from a video, a pose file or both", checkable=True)
         self.find = button("Find the video …", "The video was moved: tell where it is now")
         self.without = button("Open without it", "Show keypoints alone; nothing can be looked at")
         self.recent.setMenu(QMenu(self.recent))
