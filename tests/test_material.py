@@ -64,7 +64,7 @@ def test_without_a_video_nothing_is_predicted_of_it(session, tiny):
     material = gathered([blind], tiny(look={"budget": 0.0}))
     assert material.encoder is None
     assert material.config.pretrain.pred_weight == 0
-    assert material.batches.visual_width == 1
+    assert material.batches.seen_width == 1
 
 
 def test_the_eye_is_fitted_to_frames_of_the_training_windows_alone(session, tiny, monkeypatch):
@@ -120,7 +120,7 @@ def test_frames_that_shifted_windows_reach_are_looked_at(session, tiny):
     everywhere = np.argwhere(np.ones((300, 2), bool))
     assert len(features.missing(everywhere)) > 0, "the whole recording was looked at"
     width = material.batches.recordings[0].features.width
-    card = ModelCard(tuple("abcdefgh"), 2, width, 1, material.batches.visual_width, "behavior", names)
+    card = ModelCard(tuple("abcdefgh"), 2, width, 1, material.batches.seen_width, "behavior", names)
     model = LookAgain(card, material.config.updated(finetune={"epochs": 8}))
     drain(finetune(model, material.batches, material.fine_windows, device="cpu"))
 

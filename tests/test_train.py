@@ -43,7 +43,7 @@ def new_model(material, kind="behavior", seed=0, **changes):
         n_coords=2,
         n_features=features.width,
         n_neighbors=1,
-        visual_width=material.batches.visual_width,
+        visual_width=material.batches.seen_width,
         kind=kind,
         names=NAMES[kind],
     )
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_other_labels_is_refused(material, tmp_path):
     drain(finetune(model, material.batches, windows, device="cpu", checkpoint=checkpoint))
     relabelled = replace(material.batches.recordings[0], behavior=material.batches.recordings[0].behavior.copy())
     relabelled.behavior[:40] = 0
-    batches = Batches([relabelled], material.batches.length, material.batches.visual_width)
+    batches = Batches([relabelled], material.batches.length, material.batches.seen_width)
     with pytest.raises(InputError, match="other settings or labels"):
         drain(finetune(new_model(material), batches, windows, device="cpu", checkpoint=checkpoint))
 
@@ -280,7 +280,7 @@ class ReadBatches(Batches):
 
     def __init__(self, batches, behavior):
         recording = replace(batches.recordings[0], behavior=behavior)
-        super().__init__([recording], batches.length, batches.visual_width)
+        super().__init__([recording], batches.length, batches.seen_width)
         self.read = []
 
     def __call__(self, windows):

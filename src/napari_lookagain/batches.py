@@ -10,7 +10,7 @@ import torch
 
 from napari_lookagain.features import MotionFeatures
 from napari_lookagain.model.objectives import Batch
-from napari_lookagain.vision.cache import Features
+from napari_lookagain.vision.on_the_fly import Seen
 from napari_lookagain.windows import Window, sliding_windows
 
 
@@ -33,7 +33,7 @@ class Recording:
     features: MotionFeatures
     n_frames: int
     n_animals: int
-    visual_features: Features | None = None
+    visual_features: Seen | None = None
     behavior: np.ndarray | None = None
 
 
@@ -46,19 +46,19 @@ class Batches:
         What windows point into.
     length
         Frames in a window.
-    visual_width
-        D_v; recordings without visual features give zeros.
+    seen_width
+        D_v, or P · D_v for patches; recordings without visual features give zeros.
     """
 
-    def __init__(self, recordings: Sequence[Recording], length: int, visual_width: int) -> None:
-        self.recordings, self.length, self.visual_width = recordings, length, visual_width
+    def __init__(self, recordings: Sequence[Recording], length: int, seen_width: int) -> None:
+        self.recordings, self.length, self.seen_width = recordings, length, seen_width
         self.n_animals = max(recording.n_animals for recording in recordings)
 
     def __call__(self, windows: Sequence[Window]) -> Batch:
         """One batch of these windows."""
         shape = (len(windows), self.n_animals, self.length)
         motion = np.zeros((*shape, self.recordings[0].features.width), np.float32)
-        visual = np.zeros((*shape, self.visual_width), np.float32)
+        visual = np.zeros((*shape, self.seen_width), np.float32)
         behavior = np.full(shape, -1, np.int64)
         valid = np.zeros(shape, bool)
         for b, window in enumerate(windows):

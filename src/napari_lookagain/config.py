@@ -78,13 +78,62 @@ class VisionConfig(Section):
     """Eq. 7: which eye, and what it is shown."""
 
     encoder: str = "pca"
-    """"pca", an alias or a name on a hub, or a folder with weights."""
+    """"pca", "beast", an alias or a name on a hub, or a folder with weights."""
     crop: Literal["turned", "plain", "frame"] = "turned"
     """◇ A crop turned to the animal's heading, an upright crop, or the whole frame."""
     crop_scale: float = Field(4.0, gt=0)
     """◇ Side of the crop in body lengths (at least 64 px): room for company, or more of the animal."""
     components: int = Field(64, ge=1)
     """Width of the "pca" encoder."""
+    pooling: Literal["mean", "attention"] = "mean"
+    """How the patches of an image become one vector: their mean, or by attention as in BEAST, learnt with the head."""
+    keep: bool = True
+    """Keep what was seen in the session's folder; otherwise it is looked at anew whenever it is read."""
+
+
+class BeastConfig(Section):
+    """The second paper: how the "beast" encoder is pretrained on the lab's own video."""
+
+    size: Literal["tiny", "small", "base"] = "base"
+    """◇ "base" is the paper's ViT-B/16 at 224 pixels; "tiny" takes grey images of 48 pixels, for a CPU."""
+    start: str = "facebook/vit-mae-base"
+    """"scratch", a ViT-MAE of the hub, or a folder: such a model, a BEAST checkpoint, or an encoder made here."""
+    select: Literal["energy", "random"] = "energy"
+    """Which frames to learn from: those that move, as different as can be (appendix B.2), or any."""
+    anchors: int = Field(600, ge=2)
+    """Frames (with crops: animals at a frame) chosen of every recording; each comes with its two neighbors in time."""
+    mask_ratio: float = Field(0.75, gt=0, lt=1)
+    """Share of the patches hidden from the encoder."""
+    reconstruct_weight: float = Field(1.0, ge=0)
+    """Of the reconstruction; 0 is the paper's ViT-C."""
+    contrast_weight: float = Field(0.01, ge=0)
+    """λ, of the contrast of times; 0 is the paper's ViT-M, which learns from the anchors alone."""
+    temperature: float = Field(0.1, gt=0)
+    """◇ Of the contrast; the paper states none."""
+    epochs: int = Field(800, ge=1)
+    batch: int = Field(2048, ge=4)
+    """Images of one update, of all devices together; half of them are anchors."""
+    at_once: int = Field(128, ge=4)
+    """Images a device takes at a time, which are also each other's negatives; the gradients of more are added up."""
+    learning_rate: float = Field(5e-5, gt=0)
+    """For 256 images; the highest of the one cycle is this times `batch` / 256."""
+    weight_decay: float = Field(0.05, ge=0)
+    warmup_share: float = Field(0.15, gt=0, lt=1)
+    """Share of the updates in which the learning rate rises."""
+    warmup_factor: float = Field(10.0, ge=1)
+    """How much below the highest learning rate the first one is."""
+    crop_area: tuple[float, float] = (0.2, 1.0)
+    """Share of an image that a random crop of it shows, drawn for every image of a pair on its own."""
+    flip: float = Field(0.5, ge=0, le=1)
+    """Share of images mirrored left to right."""
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> Self:
+        if self.reconstruct_weight == self.contrast_weight == 0:
+            raise ValueError("with reconstruct_weight and contrast_weight both 0 there is nothing to learn")
+        if not 0 < self.crop_area[0] <= self.crop_area[1] <= 1:
+            raise ValueError(f"crop_area {self.crop_area} must go from the smallest share to the largest, at most 1")
+        return self
 
 
 class PretrainConfig(Section):
@@ -164,6 +213,7 @@ class Config(Section):
     motion: MotionConfig = MotionConfig()
     look: LookConfig = LookConfig()
     vision: VisionConfig = VisionConfig()
+    beast: BeastConfig = BeastConfig()
     pretrain: PretrainConfig = PretrainConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     training: TrainingConfig = TrainingConfig()
@@ -200,13 +250,22 @@ class Config(Section):
         try:
             return cls.model_validate(settings)
         except ValidationError as error:
-            raise InputError(_sentence(cls, error)) from error
+            raise InputError(sentence(cls, error)) from error
 
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "quick": {
         "motion": {"width": 128, "heads": 4, "layers": 2},
         "vision": {"crop_scale": 2.0},
+        "beast": {
+            "size": "tiny",
+            "start": "scratch",
+            "epochs": 60,
+            "batch": 32,
+            "at_once": 32,
+            "learning_rate": 1.2e-2,
+            "crop_area": (0.5, 1.0),
+        },
         "pretrain": {
             "epochs": 80,
             "patience": 30,
@@ -227,7 +286,8 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def _sentence(model: type[BaseModel], error: ValidationError) -> str:
+def sentence(model: type[BaseModel], error: ValidationError) -> str:
+    """Say in one sentence what is wrong with settings: the value and its bounds, or the nearest known key."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     name = ".".join(path)

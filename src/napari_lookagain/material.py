@@ -13,13 +13,14 @@ from napari_lookagain.batches import Batches, Recording, hold_out, split, traini
 from napari_lookagain.config import Config
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
+from napari_lookagain.eye import kept_eye, pretrain_eye
 from napari_lookagain.features import MotionFeatures, trusted
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
-from napari_lookagain.vision.cache import Features
 from napari_lookagain.vision.crops import Crops
 from napari_lookagain.vision.encoder import VisionEncoder, load_encoder
-from napari_lookagain.vision.look import see
+from napari_lookagain.vision.look import read_by, see
+from napari_lookagain.vision.on_the_fly import Seen
 from napari_lookagain.vision.pca import PCAEncoder
 from napari_lookagain.windows import Window
 
@@ -43,6 +44,8 @@ class Material:
         The eye; None when the sessions have no video.
     config
         The choices, settled for these sessions: without a video nothing is predicted of it.
+    visual_width, n_patches
+        D_v, and P where patches are pooled by attention, else 0.
     """
 
     batches: Batches
@@ -51,6 +54,8 @@ class Material:
     spans: list[Window]
     encoder: VisionEncoder | None
     config: Config
+    visual_width: int = 1
+    n_patches: int = 0
 
     def split(self, windows: Sequence[Window]) -> tuple[list[Window], list[Window]]:
         """Training and held-out windows."""
@@ -106,13 +111,16 @@ def gather(
     encoder = yield from _open_eye(sessions, _frames_of(training, sessions), config, encoder_from, device)
     margin = 0 if behavior is None else length // 2  # by which training on scored frames shifts its windows
     reached = [Window(w.recording, max(0, w.start - margin), w.stop + margin) for w in fine_windows]
-    seen: list[Features] = []
+    what = read_by(config)
+    n_patches = encoder.n_patches if what == "patches" else 0
+    seen: list[Seen] = []
     for session, frames in zip(sessions, _frames_of([*windows, *reached], sessions), strict=True):
         looked = np.repeat(frames[:, None], session.n_animals, axis=1)
-        features = yield from see(session, encoder, config, looked)
+        features = yield from see(session, encoder, config, looked, what)
         seen.append(features)
     recordings = [replace(r, visual_features=features) for r, features in zip(recordings, seen, strict=True)]
-    return Material(Batches(recordings, length, encoder.width), windows, fine_windows, spans, encoder, config)
+    batches = Batches(recordings, length, encoder.width * max(1, n_patches))
+    return Material(batches, windows, fine_windows, spans, encoder, config, encoder.width, n_patches)
 
 
 def behavior_labels(sessions: Sequence[Session], rater: str | None) -> tuple[list[np.ndarray], tuple[str, ...]]:
@@ -172,7 +180,25 @@ def _frames_of(windows: Sequence[Window], sessions: Sequence[Session]) -> list[n
     return inside
 
 
+def check_tracked(sessions: Sequence[Session]) -> None:
+    """Refuse recordings without keypoints: LookAgain reads them on every frame.
+
+    Raises
+    ------
+    InputError
+        With what can be done instead.
+    """
+    for session in sessions:
+        if not session.has_keypoints:
+            raise InputError(
+                f"{session.recording} has no keypoints, and LookAgain reads them on every frame; train an action "
+                "segmentation head that needs none with lookagain train --head tcn, or make the session anew with its "
+                "pose file (--pose)."
+            )
+
+
 def _check_alike(sessions: Sequence[Session], config: Config) -> None:
+    check_tracked(sessions)
     first = sessions[0]
     for session in sessions[1:]:
         if (session.keypoint_names, session.n_coords) != (first.keypoint_names, first.n_coords):
@@ -195,6 +221,8 @@ def _open_eye(
     """The vision encoder; "pca" is fitted to crops of the training frames, and to no other."""
     if encoder_from is not None:
         return load_encoder(encoder_from / "encoder", str(accelerator(device).device))
+    if config.vision.encoder == "beast":
+        return (yield from _beast(sessions, config, device))
     if config.vision.encoder != "pca":
         return load_encoder(config.vision.encoder, str(accelerator(device).device))
     places = np.concatenate(
@@ -210,3 +238,11 @@ def _open_eye(
                 images += [crops.cut(frame, t, animal) for animal in range(session.n_animals)]
                 yield Progress(len(images), len(places) * session.n_animals, "fitting the eye")
     return PCAEncoder.fit(np.stack(images), config.vision.components, config.training.seed)
+
+
+def _beast(sessions: Sequence[Session], config: Config, device: str) -> Generator[Progress, None, VisionEncoder]:
+    """The eye that some of the sessions keep, or a new one, which the first will keep."""
+    kept = [folder for folder in (kept_eye(session, config) for session in sessions) if folder is not None]
+    if kept:
+        return load_encoder(kept[0], str(accelerator(device).device))
+    return (yield from pretrain_eye(sessions, config, device=device))

@@ -25,9 +25,9 @@ from napari_lookagain.model.grounding import select_frames
 from napari_lookagain.model.lookagain import LookAgain
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
-from napari_lookagain.vision.cache import Features
 from napari_lookagain.vision.encoder import VisionEncoder
-from napari_lookagain.vision.look import see
+from napari_lookagain.vision.look import read_by, see
+from napari_lookagain.vision.on_the_fly import Seen
 from napari_lookagain.windows import Stitcher, Window, sliding_windows
 
 BATCH = 16  # windows
@@ -95,7 +95,7 @@ def predict(
     looked = choose_looks(model, motion, budget)  # (T, A)
     features = None
     if encoder is not None and looked.any():
-        features = yield from see(session, encoder, model.config, looked)
+        features = yield from see(session, encoder, model.config, looked, read_by(model.config))
     probabilities = yield from _read_head(model, motion, looked, features, place)
     model.cpu()
     return _ethogram(model, session, motion, looked, probabilities)
@@ -233,7 +233,7 @@ def _encode_motion(
 
 
 def _read_head(
-    model: LookAgain, motion: MotionPass, looked: np.ndarray, features: Features | None, place: torch.device
+    model: LookAgain, motion: MotionPass, looked: np.ndarray, features: Seen | None, place: torch.device
 ) -> Generator[Progress, None, np.ndarray]:
     """Aggregate the looks and run the head over overlapping windows, (T, A, K) probabilities averaged over them."""
     n_animals, n_frames, _ = motion.read.shape
@@ -257,14 +257,14 @@ def _read_head(
 
 
 def _head_inputs(
-    model: LookAgain, motion: MotionPass, looked: np.ndarray, features: Features | None, windows: Sequence[Window]
+    model: LookAgain, motion: MotionPass, looked: np.ndarray, features: Seen | None, windows: Sequence[Window]
 ) -> tuple[np.ndarray, ...]:
     """Padded arrays (B, A, T, …) of some windows: what the head reads, gate logit, looked, valid, visual features."""
     n_animals, _, width = motion.read.shape
     shape = (len(windows), n_animals, model.config.motion.window)
     read, logit = np.zeros((*shape, width), np.float32), np.zeros(shape, np.float32)
     seen, there = np.zeros(shape, bool), np.zeros(shape, bool)
-    visual = np.zeros((*shape, model.card.visual_width), np.float32)
+    visual = np.zeros((*shape, model.card.seen_width), np.float32)
     for i, window in enumerate(windows):
         span, here = slice(window.start, window.stop), (i, slice(None), slice(len(window)))
         read[here], logit[here] = motion.read[:, span], motion.gate[:, span, 0]

@@ -19,7 +19,7 @@ from napari_lookagain.ethogram import Ethogram, ethogram_kind, load_ethogram
 from napari_lookagain.files import atomic_path
 from napari_lookagain.formats.boris import boris_table
 from napari_lookagain.formats.tables import bouts_table, frames_table, stats_table
-from napari_lookagain.material import Material, behavior_labels, gather
+from napari_lookagain.material import Material, behavior_labels, check_tracked, gather
 from napari_lookagain.metrics import frame_scores
 from napari_lookagain.model.lookagain import Kind, LookAgain, ModelCard
 from napari_lookagain.naming import Naming
@@ -139,6 +139,7 @@ def predict_all(
     `budget` is the model's own by default; run, result and errors as in `segment`.
     """
     loaded = LookAgain.load(model)
+    check_tracked(sessions)
     _check_job(sessions, run, device)
     encoder = load_encoder(model / "encoder", str(accelerator(device).device)) if (model / "encoder").is_dir() else None
     for session in sessions:
@@ -237,7 +238,8 @@ def _train(
         n_coords=first.n_coords,
         n_features=batches.recordings[0].features.width,
         n_neighbors=batches.recordings[0].features.n_neighbors,
-        visual_width=batches.visual_width,
+        visual_width=material.visual_width,
+        n_patches=material.n_patches,
         kind=kind,
         names=names,
     )
@@ -288,6 +290,7 @@ def _check_job(sessions: Sequence[Session], run: str, device: str) -> None:
 
 
 def _check_base(base: LookAgain, sessions: Sequence[Session], *, sees: bool) -> None:
+    check_tracked(sessions)
     for session in sessions:
         base.card.check_keypoints(session.keypoint_names, session.n_coords, session.recording)
         if sees != (session.video is not None):

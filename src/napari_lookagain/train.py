@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
@@ -16,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from napari_lookagain.batches import Batches
+from napari_lookagain.checkpoint import SECONDS_BETWEEN_CHECKPOINTS, read_checkpoint, write_checkpoint
 from napari_lookagain.config import FinetuneConfig, PretrainConfig
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
-from napari_lookagain.files import atomic_path
 from napari_lookagain.model.clustering import refresh_target, start_centers
 from napari_lookagain.model.heads import BehaviorHead, ClusterHead
 from napari_lookagain.model.lookagain import LookAgain
@@ -28,7 +27,6 @@ from napari_lookagain.model.objectives import Batch, Finetuning, Pretraining
 from napari_lookagain.progress import Progress
 from napari_lookagain.windows import Window
 
-SECONDS_BETWEEN_CHECKPOINTS = 10.0
 FLAT = 0.02  # a loss that falls by a smaller share over the last tenth of the training has flattened
 
 
@@ -270,31 +268,19 @@ class _Loop:
         return total
 
     def _save(self, key: str, history: History, best: dict[str, Tensor]) -> None:
-        state = {
-            "key": key,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "history": asdict(history),
-            "best": best,
-        }
         assert self.checkpoint is not None
-        written = io.BytesIO()  # torch would not tell a full disk from any other trouble
-        torch.save(state, written)
-        with atomic_path(self.checkpoint) as path:
-            path.write_bytes(written.getbuffer())
+        write_checkpoint(
+            self.checkpoint,
+            key,
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            history=asdict(history),
+            best=best,
+        )
 
     def _resume(self, key: str) -> tuple[History, dict[str, Tensor]]:
         assert self.checkpoint is not None
-        try:
-            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-            known = state["key"]
-        except Exception as error:  # torch, zipfile and pickle each raise their own
-            raise InputError(f"The checkpoint {self.checkpoint} is damaged; delete it to train anew.") from error
-        if known != key:
-            raise InputError(
-                f"The checkpoint {self.checkpoint} was written with other settings or labels; delete it to train anew, "
-                "or go back to those it was begun with."
-            )
+        state = read_checkpoint(self.checkpoint, key, self.device)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         return History(**state["history"]), {name: value.cpu() for name, value in state["best"].items()}

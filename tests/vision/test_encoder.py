@@ -74,5 +74,5 @@ def test_a_damaged_description_is_refused(tmp_path: Path, content: str) -> None:
 
 def test_an_encoder_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "encoder.json").write_text(json.dumps({"kind": "new", "name": "new", "fingerprint": ""}))
-    with pytest.raises(InputError, match=r"kind 'new', expected 'pca' or 'hub'; update"):
+    with pytest.raises(InputError, match=r"kind 'new', expected 'pca', 'beast' or 'hub'; update"):
         load_encoder(tmp_path)

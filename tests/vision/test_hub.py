@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from napari_lookagain.errors import InputError
-from napari_lookagain.vision.hub import ALIASES, HubEncoder
+from napari_lookagain.vision.hub import HubEncoder
+from napari_lookagain.vision.hub_files import ALIASES
 
 SMALL = {"hidden_size": 24, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 VIT = SMALL | {"image_size": 32, "patch_size": 8}
@@ -98,6 +99,55 @@ def test_features_do_not_depend_on_chance_or_on_the_batch(folders: Path, kind: s
     assert encoder.encode(pixels[:0]).shape == (0, encoder.width)
 
 
+@pytest.mark.parametrize(
+    ("kind", "patches", "class_token"),
+    [("qwen3_vl", 4, False), ("clip", 16, True), ("dinov2", 36, True), ("vit_mae", 16, True), ("videomae", 128, False)],
+)
+def test_patches_and_class_tokens(folders: Path, kind: str, patches: int, class_token: bool) -> None:
+    encoder = HubEncoder(str(folders / kind))
+    pixels = images(19, encoder.size)
+    features = encoder.encode(pixels, "patches")
+    assert features.dtype == np.float32
+    assert features.shape == (19, patches, encoder.width) == (19, encoder.n_patches, encoder.width)
+    np.testing.assert_allclose(features.mean(1), encoder.encode(pixels), rtol=1e-4, atol=1e-5)
+    assert encoder.encode(pixels[:0], "patches").shape == (0, patches, encoder.width)
+    if not class_token:
+        with pytest.raises(InputError, match="has no class token; take the mean or the patches"):
+            encoder.encode(pixels, "cls")
+        return
+    cls = encoder.encode(pixels, "cls")
+    torch.manual_seed(1)
+    np.testing.assert_allclose(encoder.encode(pixels[17:], "cls"), cls[17:], rtol=1e-4, atol=1e-5)
+    assert cls.shape == (19, encoder.width)
+    assert np.abs(cls[:, None] - features).max(2).min() > 1e-2  # it is none of the patches
+
+
+@pytest.mark.parametrize("kind", ["clip", "dinov2", "vit_mae"])
+def test_the_class_token_is_what_the_model_itself_gives_first(folders: Path, kind: str) -> None:
+    encoder = HubEncoder(str(folders / kind))
+    pixels, vision = images(2, encoder.size), tower(tiny(kind), kind)
+    if kind == "vit_mae":
+        vision.config.mask_ratio = 0.0
+    with torch.inference_mode():
+        seen = vision(encoder._pixels(torch.from_numpy(pixels)))
+    expected = seen.pooler_output if kind == "clip" else seen.last_hidden_state[:, 0]
+    np.testing.assert_allclose(encoder.encode(pixels, "cls"), expected.numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["clip", "dinov2", "vit_mae", "videomae", "qwen3_vl"])
+def test_patches_come_row_by_row(folders: Path, kind: str) -> None:
+    encoder = HubEncoder(str(folders / kind))
+    moments = 8 if kind == "videomae" else 1
+    n = round((encoder.n_patches / moments) ** 0.5)
+    pixels, side = images(1, encoder.size).repeat(1 + n * n, 0) // 8, encoder.size // n
+    for patch in range(n * n):
+        y, x = patch // n * side, patch % n * side
+        pixels[patch, y : y + side, x : x + side] = 255
+    patches = encoder.encode(pixels, "patches").reshape(1 + n * n, moments, n * n, -1).mean(1)
+    change = np.linalg.norm(patches[:-1] - patches[-1], axis=2)
+    assert (change.argmax(1) == np.arange(n * n)).mean() > 0.7  # attention of random weights spreads some elsewhere
+
+
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -148,7 +198,7 @@ def test_vit_mae_hides_no_patch_and_keeps_their_order(folders: Path) -> None:
     with torch.inference_mode():
         seen = vit(normalized(pixels, *IMAGENET), noise=torch.rand(2, 16))
         patches = torch.gather(seen.last_hidden_state[:, 1:], 1, seen.ids_restore[..., None].expand(-1, -1, 24))
-        ours = encoder._tokens(encoder._pixels(torch.from_numpy(pixels)))
+        ours = encoder._tokens(encoder._pixels(torch.from_numpy(pixels)), cls=False)
     torch.testing.assert_close(ours, patches, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(encoder.encode(pixels), patches.mean(1).numpy(), rtol=1e-4, atol=1e-5)
 

@@ -20,6 +20,7 @@ from napari_lookagain.video import Video
 from napari_lookagain.vision import look as look_module
 from napari_lookagain.vision.cache import FeatureCache
 from napari_lookagain.vision.crops import CropKind, Crops
+from napari_lookagain.vision.encoder import What
 from napari_lookagain.vision.look import look, open_features
 from napari_lookagain.vision.pca import PCAEncoder
 
@@ -77,19 +78,23 @@ def session(video: Path) -> Recording:
 
 
 class Brightness:
-    """An encoder that gives the mean of an image's left and right half, and counts what it is given."""
+    """An encoder that gives the mean of an image's left and right half, and counts what it is given.
 
-    kind, name, fingerprint, width, size = "pca", "brightness", "0", 2, 16
+    It has two "patches": these two means, and how dark both halves are.
+    """
+
+    kind, name, fingerprint, width, n_patches, size = "pca", "brightness", "0", 2, 2, 16
 
     def __init__(self, grey: bool = False) -> None:
         self.grey = grey
         self.batches: list[int] = []
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
+    def encode(self, images: np.ndarray, what: What = "mean") -> np.ndarray:
         assert images.shape[1:] == ((16, 16) if self.grey else (16, 16, 3))
         self.batches.append(len(images))
         halves = images.reshape(len(images), 16, 2, -1).astype(np.float32)
-        return halves.mean(axis=(1, 3))
+        means = halves.mean(axis=(1, 3))
+        return np.stack([means, 255 - means], axis=1) if what == "patches" else means
 
     def save(self, folder: Path) -> None:
         """Nothing to write."""
@@ -106,7 +111,7 @@ def test_every_look_gives_the_feature_of_its_frame_and_animal(
 ) -> None:
     looked, encoder, crops = some_looks(), Brightness(), Crops(session, size=16)
     cache = FeatureCache(tmp_path, "key", (T, 2, 2), "float32") if cached else None
-    features = drain(look(session, encoder, crops, looked, cache, batch))
+    features = drain(look(session, encoder, crops, looked, cache, batch=batch))
     rows = np.argwhere(looked)
     assert_allclose(features.read(rows), np.repeat(brightness(rows)[:, None], 2, axis=1), atol=1.2)
     assert sum(encoder.batches) == len(rows)
@@ -177,6 +182,27 @@ def test_whole_frames_are_encoded_once_for_all_animals(session: Recording, tmp_p
         frames = rows[:, :1]
         expected = brightness(np.stack([np.repeat(frames, 2, 1), np.tile([0, 1], (len(frames), 1))], 2).reshape(-1, 2))
         assert_allclose(features.read(rows), expected.reshape(-1, 2), atol=1.2)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_patches_are_read_back_flat_and_kept_apart_from_their_means(
+    session: Recording, tmp_path: Path, saved: bool
+) -> None:
+    looked, crops = some_looks(), Crops(session, size=16)
+    if saved:
+        session.save(tmp_path / "video.lookagain")
+    rows = np.argwhere(looked)
+    light = np.repeat(brightness(rows)[:, None], 2, axis=1)
+    expected = {"mean": light, "patches": np.concatenate([light, 255 - light], axis=1)}
+    encoder = Brightness()
+    kinds: tuple[What, ...] = ("mean", "patches")
+    for what in kinds * 2:
+        features = drain(look(session, encoder, crops, looked, open_features(session, encoder, crops, what), what))
+        assert_allclose(features.read(rows), expected[what], atol=1.3)
+    assert sum(encoder.batches) == len(rows) * (2 if saved else 4)  # the second round reads what the first one kept
+    if saved:
+        caches = [open_features(session, encoder, crops, what) for what in get_args(What)]
+        assert len({cache.folder for cache in caches if cache is not None}) == 3
 
 
 def test_progress_rises_to_the_number_of_looks(session: Recording) -> None:

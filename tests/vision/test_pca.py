@@ -43,6 +43,16 @@ def test_features_weaken_along_the_components_and_no_other_frames_enter_the_fit(
     assert PCAEncoder.fit(images, components=16).fingerprint != encoder.fingerprint
 
 
+def test_neither_patches_nor_a_class_token_are_to_be_had() -> None:
+    encoder = PCAEncoder.fit(crops(100), components=4)
+    assert encoder.n_patches == 0
+    assert_array_equal(encoder.encode(crops(3), "mean"), encoder.encode(crops(3)))
+    with pytest.raises(InputError, match=r"'pca' has no patches: .*; use vision\.pooling=mean"):
+        encoder.encode(crops(3), "patches")
+    with pytest.raises(InputError, match="'pca' has no class token"):
+        encoder.encode(crops(3), "cls")
+
+
 def test_a_feature_does_not_depend_on_the_batch() -> None:
     images = crops(300)
     encoder = PCAEncoder.fit(images, components=16)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from napari_lookagain.config import LookConfig
 from napari_lookagain.model.layers import MLP, Transformer
 from napari_lookagain.model.motion import Motion
+from napari_lookagain.model.pooling import AttentionPooling
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +164,25 @@ class VisualContext(nn.Module):
     config
         `fill` says what a frame not looked at inherits: "zero" is the paper's Eq. 17; "hold" gives it the nearest look
         and a learnt embedding of the distance to it in frames.
+    attends
+        Whether the patches of an image come one by one, to be pooled by attention (appendix E.4 of the BEAST paper).
     """
 
     def __init__(
-        self, visual_width: int, width: int, heads: int, window: int, config: LookConfig, dropout: float
+        self,
+        visual_width: int,
+        width: int,
+        heads: int,
+        window: int,
+        config: LookConfig,
+        dropout: float,
+        *,
+        attends: bool = False,
     ) -> None:
         super().__init__()
         self.fill = config.fill
+        self.visual_width = visual_width
+        self.pool = AttentionPooling(visual_width) if attends else None
         self.project = MLP(visual_width, width)
         self.position = nn.Parameter(torch.randn(window, width) * 0.02)
         self.distance = nn.Embedding(window + 1, width)  # the last row: nothing was looked at in this window
@@ -182,7 +195,7 @@ class VisualContext(nn.Module):
         Parameters
         ----------
         visual_features
-            v_raw, (B, A, T, D_v); read only where `looked`.
+            v_raw, (B, A, T, D_v), or patches (B, A, T, P · D_v); read only where `looked`.
         score
             α, (B, A, T): its product with v̂ is what lets gradient reach the gate.
         looked, valid
@@ -194,8 +207,12 @@ class VisualContext(nn.Module):
             v̄, (B, A, T, D).
         """
         batch, animals, frames = looked.shape
-        seen = self.project(torch.where(looked.unsqueeze(-1), visual_features, 0.0))  # v̂, (B, A, T, D)
-        seen = torch.where(looked.unsqueeze(-1), score.unsqueeze(-1) * seen, 0.0)
+        raw = visual_features[looked]  # (M, D_v) of the M frames looked at, or (M, P · D_v)
+        if self.pool is not None:
+            raw = self.pool(raw.view(len(raw), -1, self.visual_width))  # (M, D_v)
+        embedded = score[looked].unsqueeze(-1) * self.project(raw)  # α v̂, (M, D)
+        seen = embedded.new_zeros((batch, animals, frames, embedded.shape[-1]))
+        seen[looked] = embedded
         if self.fill == "hold":
             nearest, distance = nearest_look(looked)
             distance = torch.where(distance < frames, distance, self.distance.num_embeddings - 1)

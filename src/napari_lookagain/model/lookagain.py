@@ -39,6 +39,8 @@ class ModelCard:
         Neighbors in the descriptor.
     visual_width
         D_v of the vision encoder.
+    n_patches
+        P, where patches are pooled by attention; 0 where the encoder gives one vector of an image.
     kind
         "behavior": the head was trained on scored frames; "cluster": it discovers.
     names
@@ -52,6 +54,12 @@ class ModelCard:
     visual_width: int
     kind: Kind
     names: tuple[str, ...]
+    n_patches: int = 0
+
+    @property
+    def seen_width(self) -> int:
+        """Numbers that are read of an image: D_v, or P · D_v."""
+        return self.visual_width * max(1, self.n_patches)
 
     def check_keypoints(self, names: tuple[str, ...], n_coords: int, recording: str) -> None:
         """Refuse a recording with other keypoints.
@@ -112,7 +120,9 @@ class LookAgain(nn.Module):
             MLP(sizes.width, card.visual_width, hidden=sizes.width) for _ in self.config.pretrain.horizons
         )
         self.gate = Gate(sizes.width, look.terms)
-        self.visual_context = VisualContext(card.visual_width, sizes.width, sizes.heads, sizes.window, look, dropout)
+        self.visual_context = VisualContext(
+            card.visual_width, sizes.width, sizes.heads, sizes.window, look, dropout, attends=card.n_patches > 0
+        )
         self.head: BehaviorHead | ClusterHead
         if card.kind == "behavior":
             self.head = BehaviorHead(sizes.width, len(card.names), dropout, self.config.finetune.motion_dropout)
@@ -136,7 +146,7 @@ class LookAgain(nn.Module):
         valid
             (B, A, T) bool; False at padding.
         visual_features
-            v_raw, (B, A, T, D_v); read only where the gate looks.
+            v_raw, (B, A, T, D_v), or patches (B, A, T, P · D_v); read only where the gate looks.
         budget
             Share of valid frames to look at; by default the configured one.
         progress

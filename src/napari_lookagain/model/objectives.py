@@ -27,7 +27,7 @@ class Batch:
     valid
         (B, A, T) bool; False at padding.
     visual_features
-        (B, A, T, D_v) float32.
+        (B, A, T, D_v) float32, or patches (B, A, T, P · D_v).
     behavior
         (B, A, T) int64, −1 = unscored or padding.
     """
@@ -60,13 +60,18 @@ class Pretraining(nn.Module):
         each = {
             "mask": losses.masked_keypoint_loss(self.model.predict_keypoints(motion.embedding), pose, seen, hidden),
             "pred": losses.vision_prediction_loss(
-                ahead, batch.visual_features, valid, config.horizons, config.horizon_weights
+                ahead, self._mean_features(batch), valid, config.horizons, config.horizon_weights
             ),
             "rvq": losses.commitment_loss(motion.latent, motion.tokens, valid, config.commitment),
             "recon": losses.reconstruction_loss(encoder.decode(motion.tokens, valid), target, valid),
         }
         weights = {"mask": 1.0, "pred": config.pred_weight, "rvq": config.rvq_weight, "recon": config.recon_weight}
         return {"loss": sum((weights[name] * loss for name, loss in each.items()), torch.zeros(())), **each}
+
+    def _mean_features(self, batch: Batch) -> Tensor:
+        """v_raw of Eq. 9, (B, A, T, D_v): the mean over patches, also where the head pools them by attention."""
+        seen, card = batch.visual_features, self.model.card
+        return seen.view(*seen.shape[:-1], card.n_patches, -1).mean(-2) if card.n_patches else seen
 
 
 class Finetuning(nn.Module):

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
 
+What = Literal["mean", "cls", "patches"]
+
 _FILE = "encoder.json"
 
 
 class VisionEncoder(Protocol):
-    """Frozen map from images to visual features, f_vision followed by the mean over patches (Eq. 7)."""
+    """Frozen map from images to visual features: f_vision, and by default the mean over patches (Eq. 7)."""
 
     @property
     def kind(self) -> str:
-        """What kind of encoder this is: "pca" or "hub"."""
+        """What kind of encoder this is: "pca", "beast" or "hub"."""
 
     @property
     def name(self) -> str:
@@ -27,7 +29,11 @@ class VisionEncoder(Protocol):
 
     @property
     def width(self) -> int:
-        """Number of visual features, D_v."""
+        """Number of visual features, D_v: of one patch as of their mean and of the class token."""
+
+    @property
+    def n_patches(self) -> int:
+        """Number of patches of an image, P; 0 for an encoder that cuts none."""
 
     @property
     def size(self) -> int:
@@ -41,8 +47,22 @@ class VisionEncoder(Protocol):
     def fingerprint(self) -> str:
         """Equal for two encoders only if they give equal features."""
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Encode uint8 images (N, size, size[, 3]) into float32 features (N, width)."""
+    def encode(self, images: np.ndarray, what: What = "mean") -> np.ndarray:
+        """Encode uint8 images (N, size, size[, 3]) into float32 features.
+
+        Parameters
+        ----------
+        images
+            As `size` and `grey` say.
+        what
+            "mean": over patches, (N, D_v); "cls": the class token, (N, D_v); "patches": all of them, (N, P, D_v), row
+            by row from the upper left.
+
+        Raises
+        ------
+        InputError
+            When the encoder has no class token or no patches, or the images do not fit it.
+        """
 
     def save(self, folder: Path) -> None:
         """Write to a folder those weights that are kept nowhere else."""
@@ -78,13 +98,13 @@ def load_encoder(folder_or_name: str | Path, device: str = "cpu") -> VisionEncod
     Raises
     ------
     InputError
-        When there is no such encoder, a kept one is damaged or its weights have changed since, or "pca" is asked for,
-        which is no encoder before it is fitted.
+        When there is no such encoder, a kept one is damaged or its weights have changed since, or "pca" or "beast"
+        is asked for, which are no encoders before they are fitted.
     """
-    if str(folder_or_name) == "pca":
+    if str(folder_or_name) in ("pca", "beast"):
         raise InputError(
-            "The encoder 'pca' is fitted on a session's own crops and has no weights before; "
-            "name the folder in which a fitted one was saved, or fit one with PCAEncoder.fit."
+            f"The encoder {str(folder_or_name)!r} is fitted on a session's own crops and has no weights before; "
+            "name the folder in which a fitted one was saved, or fit one with PCAEncoder.fit or pretrain_beast."
         )
     if not (Path(folder_or_name) / _FILE).is_file():
         from napari_lookagain.vision.hub import HubEncoder
@@ -104,12 +124,18 @@ def _load_kept(folder: Path, device: str) -> VisionEncoder:
         from napari_lookagain.vision.pca import PCAEncoder
 
         encoder = PCAEncoder.load(folder)
+    elif kind == "beast":
+        from napari_lookagain.vision.beast_encoder import BeastEncoder
+
+        encoder = BeastEncoder.load(folder, device)
     elif kind == "hub":
         from napari_lookagain.vision.hub import HubEncoder
 
         encoder = HubEncoder(name, device)
     else:
-        raise InputError(f"{folder / _FILE} names the kind {kind!r}, expected 'pca' or 'hub'; update napari-lookagain.")
+        raise InputError(
+            f"{folder / _FILE} names the kind {kind!r}, expected 'pca', 'beast' or 'hub'; update napari-lookagain."
+        )
     if encoder.fingerprint != fingerprint:
         raise InputError(
             f"The vision encoder {name} no longer has the weights with which {folder} was saved; "

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import ceil
@@ -17,17 +15,18 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from napari_lookagain.errors import InputError
+from napari_lookagain.vision.encoder import What
+from napari_lookagain.vision.hub_files import (
+    ALIASES,
+    find_model,
+    load_model,
+    read_json,
+    read_model_config,
+    refuse_missing,
+)
 
-ALIASES = {
-    "qwen3-vl": "Qwen/Qwen3-VL-2B-Instruct",
-    "dinov2": "facebook/dinov2-base",
-    "vit-mae": "facebook/vit-mae-base",
-    "clip": "openai/clip-vit-base-patch16",
-    "videomae": "MCG-NJU/videomae-base",
-}
-_CONFIGS = ("config.json", "preprocessor_config.json")
-_SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
-_TORCH = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*-of-*.bin")
+_WITHOUT_CLASS_TOKEN = ("qwen3_vl", "qwen3_vl_vision", "videomae")
+_OTHERWISE = "use the encoder 'pca', which needs no download"
 _AT_ONCE = 16  # images in one forward pass; bounds the memory whatever the caller asks for
 
 
@@ -54,7 +53,7 @@ _FAMILIES = {
 
 
 class HubEncoder:
-    """Frozen vision part of a model of the hub: `MeanPool(f_vision(I))` over patch tokens (Eq. 7), without class token.
+    """Frozen vision part of a model of the hub: `MeanPool(f_vision(I))` over patch tokens (Eq. 7), or the tokens.
 
     Qwen3-VL gives the mean of the merged patches that its language model would read (2048 features for the 2B, the
     paper's encoder); DINOv2 and ViT-MAE their last layer, normed; CLIP likewise, by the norm of its class token.
@@ -82,47 +81,44 @@ class HubEncoder:
 
     def __init__(self, name: str, device: str = "cpu") -> None:
         name = ALIASES.get(name, name)
-        local = Path(name).is_dir()
-        folder = Path(name).resolve() if local else _download(name)
-        self.name = str(folder) if local else name
-        config = _read_json(folder / "config.json")
-        self._model_type = str(config.get("model_type"))
-        if self._model_type not in _FAMILIES:
-            raise InputError(
-                f"{name} is a model of type {self._model_type!r}, expected one of {', '.join(sorted(_FAMILIES))}."
-            )
-        if "quantization_config" in config:
-            raise InputError(f"{name} holds quantized weights, which are not read; name the model they were made from.")
+        folder = find_model(name, _OTHERWISE)
+        self.name = str(folder) if Path(name).is_dir() else name
+        config = read_model_config(folder, name, tuple(_FAMILIES))
+        self._model_type = str(config["model_type"])
         family = _FAMILIES[self._model_type]
         self._model = _load_tower(folder, name, family, device)
         preprocessing = folder / "preprocessor_config.json"
-        seen_as = _read_json(preprocessing) if preprocessing.exists() else {}
+        seen_as = read_json(preprocessing) if preprocessing.exists() else {}
         self.size = _side(self._model.config, self._model_type, seen_as)
         self._mean = torch.tensor(seen_as.get("image_mean", family.mean), device=device).view(1, 3, 1, 1)
         self._std = torch.tensor(seen_as.get("image_std", family.std), device=device).view(1, 3, 1, 1)
         width = getattr(self._model.config, "out_hidden_size", self._model.config.hidden_size)
         self.width = int(width)
+        self.n_patches = _count_patches(self._model.config, self._model_type, self.size)
         self.fingerprint = self._digest(config)
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Encode color images (N, S, S, 3) uint8, resized to `size` where S differs, into float32 features (N, width).
+    def encode(self, images: np.ndarray, what: What = "mean") -> np.ndarray:
+        """Encode color images (N, S, S, 3) uint8, resized to `size` where S differs; see `VisionEncoder.encode`.
 
         Raises
         ------
         InputError
-            When the images are not square, of three colors and uint8.
+            When the images are not square, of three colors and uint8, or the model has no class token.
         """
+        if what == "cls" and self._model_type in _WITHOUT_CLASS_TOKEN:
+            raise InputError(f"{self.name} has no class token; take the mean or the patches, or another encoder.")
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3 or images.dtype != np.uint8:
             raise InputError(
                 f"{self.name} got images of shape {images.shape} and type {images.dtype}, "
                 f"expected uint8 images of shape (N, {self.size}, {self.size}, 3)."
             )
-        features = np.empty((len(images), self.width), np.float32)
+        shape = (self.n_patches, self.width) if what == "patches" else (self.width,)
+        features = np.empty((len(images), *shape), np.float32)
         for start in range(0, len(images), _AT_ONCE):
             some = torch.from_numpy(np.ascontiguousarray(images[start : start + _AT_ONCE]))
             with torch.inference_mode():
-                tokens = self._tokens(self._pixels(some))
-                features[start : start + _AT_ONCE] = tokens.float().mean(1).cpu().numpy()
+                tokens = self._tokens(self._pixels(some), what == "cls").float()
+                features[start : start + _AT_ONCE] = (tokens.mean(1) if what == "mean" else tokens).cpu().numpy()
         return features
 
     def save(self, folder: Path) -> None:
@@ -136,8 +132,8 @@ class HubEncoder:
             pixels = pixels.round().clamp(0, 255)  # the models were trained on images resized as bytes
         return ((pixels / 255 - self._mean) / self._std).to(self._model.dtype)
 
-    def _tokens(self, pixels: Tensor) -> Tensor:
-        """Patch tokens (N, P, width) of normalized images (N, 3, size, size)."""
+    def _tokens(self, pixels: Tensor, cls: bool) -> Tensor:
+        """Patch tokens (N, P, width), or class tokens (N, width), of normalized images (N, 3, size, size)."""
         model = self._model
         if self._model_type.startswith("qwen3_vl"):
             patches, grid = _qwen_patches(pixels, model.config)
@@ -148,8 +144,10 @@ class HubEncoder:
         if self._model_type == "vit_mae":
             # It shuffles patches by this noise even when none is masked; rising noise keeps them in order.
             order = torch.arange(model.embeddings.patch_embeddings.num_patches, device=pixels.device)
-            return model(pixels, noise=order.expand(len(pixels), -1)).last_hidden_state[:, 1:]
-        tokens = model(pixels).last_hidden_state[:, 1:]
+            tokens = model(pixels, noise=order.expand(len(pixels), -1)).last_hidden_state
+            return tokens[:, 0] if cls else tokens[:, 1:]
+        tokens = model(pixels).last_hidden_state
+        tokens = tokens[:, 0] if cls else tokens[:, 1:]
         return tokens if self._model_type == "dinov2" else model.post_layernorm(tokens)
 
     def _digest(self, config: dict[str, Any]) -> str:
@@ -178,6 +176,14 @@ def _qwen_patches(pixels: Tensor, config: Any) -> tuple[Tensor, Tensor]:
     return cut.reshape(n * (blocks * merge) ** 2, -1), grid
 
 
+def _count_patches(config: Any, model_type: str, side: int) -> int:
+    """Tokens that an image of this side becomes, its class token left out."""
+    if model_type.startswith("qwen3_vl"):
+        return int(side // (config.patch_size * config.spatial_merge_size)) ** 2
+    moments = config.num_frames // config.tubelet_size if model_type == "videomae" else 1
+    return int(moments * (side // config.patch_size) ** 2)
+
+
 def _side(config: Any, model_type: str, seen_as: dict[str, Any]) -> int:
     """Side of the images a model wants: what its preprocessing names where the model leaves the choice."""
     if model_type.startswith("qwen3_vl"):
@@ -189,81 +195,13 @@ def _side(config: Any, model_type: str, seen_as: dict[str, Any]) -> int:
     return int(config.image_size)
 
 
-def _download(name: str) -> Path:
-    """Find a model of the hub in the local cache, or download what is needed of it."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=[*_CONFIGS, *_SAFETENSORS]))
-        if not any(folder.glob("*.safetensors")):
-            folder = Path(snapshot_download(name, allow_patterns=[*_CONFIGS, *_TORCH]))
-    except Exception as error:  # not found, no network, no access, disk full, or no name at all
-        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
-        raise InputError(
-            f"The vision encoder {name!r} is neither a folder nor in the local cache, and it could not be downloaded "
-            f"({reason}); connect once to download it, name a local folder that holds its config.json and weights, "
-            "or use the encoder 'pca', which needs no download."
-        ) from error
-    return folder
-
-
 def _load_tower(folder: Path, name: str, family: _Family, device: str) -> Any:
     """Load the vision part alone, and refuse it unless the checkpoint holds every weight of it."""
-    import transformers
-
     bfloat = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
-    try:
-        with _quiet():
-            model, info = getattr(transformers, family.tower).from_pretrained(
-                folder,
-                dtype=torch.bfloat16 if bfloat else torch.float32,
-                attn_implementation="sdpa",  # whatever the file asks for: some attention kernels are downloaded code
-                key_mapping=family.key_mapping or None,
-                local_files_only=True,
-                weights_only=True,
-                output_loading_info=True,
-            )
-    except Exception as error:  # a damaged file makes transformers fail in many ways, all of them the file's fault
-        raise InputError(
-            f"The weights of the vision encoder {name} cannot be loaded ({' '.join(str(error).split())[:200]}); "
-            "download the model again, or use the encoder 'pca'."
-        ) from error
-    # Weights that are not found stay random without an error; those of the parts left out are of no concern.
-    if missing := sorted(info["missing_keys"]):
-        raise InputError(
-            f"The checkpoint of the vision encoder {name} lacks {len(missing)} of its weights, "
-            f"such as {', '.join(missing[:3])}; download the model again, or use the encoder 'pca'."
-        )
+    dtype = torch.bfloat16 if bfloat else torch.float32
+    mapping = family.key_mapping or None
+    model, missing, _ = load_model(family.tower, folder, name, _OTHERWISE, dtype=dtype, key_mapping=mapping)
+    refuse_missing(missing, name, _OTHERWISE)  # what the parts left out have more is of no concern
     if getattr(model.config, "mask_ratio", 0):
         model.config.mask_ratio = 0.0  # ViT-MAE hides no patch of what it is to describe
     return model.to(device).requires_grad_(False).eval()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from listing on screen the weights that are left out on purpose."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    if bars:
-        logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read as JSON; a vision encoder's folder holds its config.json and weights, "
-            "as the Hugging Face hub lays them out."
-        ) from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no JSON object; download the model again.")
-    return content

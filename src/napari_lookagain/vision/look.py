@@ -14,14 +14,15 @@ from napari_lookagain.features import trusted
 from napari_lookagain.progress import Progress
 from napari_lookagain.vision.cache import FeatureCache, FeatureMemory, Features
 from napari_lookagain.vision.crops import Crops
-from napari_lookagain.vision.encoder import VisionEncoder
+from napari_lookagain.vision.encoder import VisionEncoder, What
+from napari_lookagain.vision.on_the_fly import OnTheFly, Seen
 
 if TYPE_CHECKING:
     from napari_lookagain.config import Config
     from napari_lookagain.session import Session
 
 
-def open_features(session: Session, encoder: VisionEncoder, crops: Crops) -> FeatureCache | None:
+def open_features(session: Session, encoder: VisionEncoder, crops: Crops, what: What = "mean") -> FeatureCache | None:
     """Open the session's cache for the features of this encoder and crop rule, None for a session only in memory.
 
     Whole frames are the same for all animals, and are kept once. Crops follow the keypoints: when these are corrected,
@@ -38,19 +39,29 @@ def open_features(session: Session, encoder: VisionEncoder, crops: Crops) -> Fea
     if crops.kind != "frame":
         places = blake2b(np.ascontiguousarray(session.keypoints).data, digest_size=16).hexdigest()
         key += f"-{places}"
-    return FeatureCache(session.features_folder, key, _shape(session, encoder, crops))
+    if what != "mean":
+        key += f"-{what}"
+    return FeatureCache(session.features_folder, key, _shape(session, encoder, crops, what))
+
+
+def read_by(config: Config) -> What:
+    """What the pooling of a model reads of an image."""
+    return "patches" if config.vision.pooling == "attention" else "mean"
 
 
 def see(
-    session: Session, encoder: VisionEncoder, config: Config, looked: np.ndarray
-) -> Generator[Progress, None, Features]:
+    session: Session, encoder: VisionEncoder, config: Config, looked: np.ndarray, what: What = "mean"
+) -> Generator[Progress, None, Seen]:
     """Look with the configured crops and keep what is seen in the session's folder; see `look`.
 
-    Crops are placed by the keypoints that the motion encoder trusts, too.
+    Crops are placed by the keypoints that the motion encoder trusts, too. Where nothing is to be kept
+    (`vision.keep`), nothing is looked at before it is read.
     """
     session = trusted(session, config.features.confidence_threshold)
     crops = Crops(session, config.vision.crop, config.vision.crop_scale, encoder.size)
-    return (yield from look(session, encoder, crops, looked, open_features(session, encoder, crops)))
+    if not config.vision.keep:
+        return OnTheFly(session, encoder, crops, what)
+    return (yield from look(session, encoder, crops, looked, open_features(session, encoder, crops, what), what))
 
 
 def look(
@@ -59,9 +70,10 @@ def look(
     crops: Crops,
     looked: np.ndarray,
     cache: FeatureCache | None = None,
+    what: What = "mean",
     batch: int = 16,
 ) -> Generator[Progress, None, Features]:
-    """Encode the video where it is looked at: `v_raw = MeanPool(f_vision(I_t))` (Eq. 7).
+    """Encode the video where it is looked at: `v_raw = MeanPool(f_vision(I_t))` (Eq. 7), or what pooling would read.
 
     Only frames at which something is missing are decoded, each once for all its animals; no video is opened when
     nothing is. What is encoded goes into the cache at once, so a run that is cancelled or killed resumes where it was.
@@ -74,8 +86,8 @@ def look(
         Where to look, (T, A) bool.
     cache
         Where features are kept; without one they are held in memory.
-    batch
-        Images encoded together, across frames.
+    what, batch
+        What the encoder gives (patches as one row of P · D_v numbers), and images encoded together, across frames.
 
     Yields
     ------
@@ -95,7 +107,7 @@ def look(
     if looked.shape != (session.n_frames, session.n_animals):
         raise InputError(f"Looks are of shape {looked.shape}, expected {session.n_frames, session.n_animals}.")
     rows = np.argwhere(looked)
-    features: Features = FeatureMemory(_shape(session, encoder, crops), rows) if cache is None else cache
+    features: Features = FeatureMemory(_shape(session, encoder, crops, what), rows) if cache is None else cache
     missing = features.missing(rows)
     if len(missing) == 0:
         return features
@@ -107,7 +119,8 @@ def look(
         waiting += images
         while len(waiting) >= batch or (waiting and done + len(waiting) == len(missing)):
             some = waiting[:batch]
-            features.write(missing[done : done + len(some)], encoder.encode(np.stack(some)))
+            encoded = encoder.encode(np.stack(some), what)  # (N, D_v), or (N, P, D_v)
+            features.write(missing[done : done + len(some)], encoded.reshape(len(some), -1))
             waiting, done = waiting[batch:], done + len(some)
         yield Progress(done, len(missing), "looking at the video")
     return features
@@ -121,5 +134,6 @@ def _images(session: Session, encoder: VisionEncoder, crops: Crops, rows: np.nda
             yield [crops.cut(frame, index, animal) for animal in animals[index]]
 
 
-def _shape(session: Session, encoder: VisionEncoder, crops: Crops) -> tuple[int, int, int]:
-    return session.n_frames, 1 if crops.kind == "frame" else session.n_animals, encoder.width
+def _shape(session: Session, encoder: VisionEncoder, crops: Crops, what: What) -> tuple[int, int, int]:
+    width = encoder.width * (encoder.n_patches if what == "patches" else 1)
+    return session.n_frames, 1 if crops.kind == "frame" else session.n_animals, width

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
+from napari_lookagain.vision.encoder import What
 
 _FILE = "encoder.safetensors"
 _MOST_IMAGES = 10_000  # enough for the mean and 64 components of 48 x 48 pixels; bounds the memory of a fit to 0.3 GB
@@ -40,6 +41,7 @@ class PCAEncoder:
 
     kind: ClassVar[str] = "pca"
     name: ClassVar[str] = "pca"
+    n_patches: ClassVar[int] = 0
     grey: ClassVar[bool] = True
 
     @classmethod
@@ -104,14 +106,19 @@ class PCAEncoder:
         """Digest of the weights."""
         return blake2b(self.mean.tobytes() + self.components.tobytes(), digest_size=16).hexdigest()
 
-    def encode(self, images: np.ndarray) -> np.ndarray:
+    def encode(self, images: np.ndarray, what: What = "mean") -> np.ndarray:
         """Encode grey images (N, size, size) uint8 into features (N, width) float32.
 
         Raises
         ------
         InputError
-            When the images have another size or kind than those fitted.
+            When the images have another size or kind than those fitted, or class tokens or patches are asked for.
         """
+        if what != "mean":
+            raise InputError(
+                f"The encoder 'pca' has no {'patches' if what == 'patches' else 'class token'}: it gives one vector of "
+                "an image; use vision.pooling=mean, or another encoder such as 'beast'."
+            )
         _check(images, self.size)
         # In doubles: how a sum of floats is rounded depends on how many images there are, and how many threads.
         flat = images.reshape(len(images), self.mean.size) / 255

@@ -1,0 +1,190 @@
+"""The eye that BEAST leaves: its vision transformer, which gets all patches, and the scale of what it gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from transformers import ViTMAEModel
+
+from napari_lookagain.errors import InputError
+from napari_lookagain.files import atomic_path
+from napari_lookagain.vision.beast import Beast, BeastShape
+from napari_lookagain.vision.encoder import What
+
+_SHAPE, _WEIGHTS = "beast.json", "encoder.safetensors"
+_AT_ONCE = 64  # images in one forward pass; bounds the memory whatever the caller asks for
+_KINDS: tuple[What, ...] = ("mean", "cls", "patches")
+
+
+class BeastEncoder:
+    """Frozen vision transformer of BEAST: the mean over patches, the class token, or the patches.
+
+    Features of each kind are standardized by their mean and deviation over the images the transformer learnt from (◇;
+    the paper does not state a scale): what differs between frames of one cage is small beside what they share.
+
+    Parameters
+    ----------
+    vit, shape
+        The transformer, without masking, and its sizes.
+    mean, std
+        Of the pixels, one number for each channel, brightness 0–1.
+    scale
+        By kind of features their center and deviation, (2, D_v); kinds that are left out are given as they are.
+    device
+        Where the encoder works, as torch names it; weights are bfloat16 on CUDA devices that have it.
+    """
+
+    kind: ClassVar[str] = "beast"
+    name: ClassVar[str] = "beast"
+
+    def __init__(
+        self,
+        vit: nn.Module,
+        shape: BeastShape,
+        mean: Tensor,
+        std: Tensor,
+        scale: dict[What, Tensor] | None = None,
+        device: str = "cpu",
+    ) -> None:
+        bfloat = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
+        self._dtype = torch.bfloat16 if bfloat else torch.float32
+        self.vit = vit.to(device, self._dtype).requires_grad_(False).eval()
+        self.shape = shape
+        self._mean, self._std = (each.detach().float().to(device).view(1, -1, 1, 1) for each in (mean, std))
+        self.scale = {what: value.detach().float().cpu() for what, value in (scale or {}).items()}
+
+    @classmethod
+    def of(cls, beast: Beast, images: np.ndarray | None = None, device: str = "cpu") -> BeastEncoder:
+        """The encoder of a model, with the scale of its features on images (N, S, S[, 3]) uint8."""
+        vit = ViTMAEModel(beast.shape.vit_mae(mask_ratio=0.0))
+        vit.load_state_dict(beast.vit_mae.vit.state_dict())
+        encoder = cls(vit, beast.shape, beast.mean, beast.std, None, device)
+        if images is not None:
+            encoder.scale = encoder._measure(images)
+        return encoder
+
+    @property
+    def width(self) -> int:
+        """Number of features, D_v."""
+        return self.shape.width
+
+    @property
+    def size(self) -> int:
+        """Side of the square images it takes, pixels."""
+        return self.shape.image_size
+
+    @property
+    def n_patches(self) -> int:
+        """Number of patches, P."""
+        return self.shape.n_patches
+
+    @property
+    def grey(self) -> bool:
+        """Whether it takes grey images."""
+        return self.shape.channels == 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of the sizes, the weights and the scales: the same on every device."""
+        digest = blake2b(json.dumps(asdict(self.shape), sort_keys=True).encode(), digest_size=16)
+        for name, value in sorted(self._state().items()):
+            digest.update(name.encode())
+            digest.update(value.to(torch.bfloat16).flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    def encode(self, images: np.ndarray, what: What = "mean") -> np.ndarray:
+        """Encode uint8 images (N, size, size[, 3]) into float32 features; see `VisionEncoder.encode`.
+
+        Raises
+        ------
+        InputError
+            When the images do not fit the encoder.
+        """
+        expected = (self.size, self.size) if self.grey else (self.size, self.size, 3)
+        if images.shape[1:] != expected or images.dtype != np.uint8:
+            raise InputError(
+                f"The BEAST encoder got images of shape {images.shape} and type {images.dtype}, expected uint8 images "
+                f"of shape (N, {', '.join(map(str, expected))})."
+            )
+        shape = (self.n_patches, self.width) if what == "patches" else (self.width,)
+        features = np.empty((len(images), *shape), np.float32)
+        for start, tokens in self._tokens(images):
+            kept = tokens[:, 0] if what == "cls" else tokens[:, 1:] if what == "patches" else tokens[:, 1:].mean(1)
+            if what in self.scale:
+                center, deviation = self.scale[what]
+                kept = (kept - center) / deviation
+            features[start : start + len(kept)] = kept.numpy()
+        return features
+
+    def save(self, folder: Path) -> None:
+        """Write sizes and weights to a folder, as `beast.json` and `encoder.safetensors`."""
+        with atomic_path(Path(folder) / _SHAPE) as path:
+            path.write_text(json.dumps(asdict(self.shape), indent=2) + "\n", encoding="utf-8")
+        with atomic_path(Path(folder) / _WEIGHTS) as path:
+            path.write_bytes(save(self._state()))
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str = "cpu") -> BeastEncoder:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            When a file is missing or damaged, or the weights are of other sizes.
+        """
+        folder = Path(folder)
+        try:
+            shape = BeastShape(**json.loads((folder / _SHAPE).read_text(encoding="utf-8")))
+            state = load_file(folder / _WEIGHTS)
+            vit = ViTMAEModel(shape.vit_mae(mask_ratio=0.0))
+            vit.load_state_dict({name[4:]: value for name, value in state.items() if name.startswith("vit.")})
+            scale: dict[What, Tensor] = {what: state[f"scale.{what}"] for what in _KINDS if f"scale.{what}" in state}
+            if {value.shape for value in scale.values()} - {(2, shape.width)}:
+                raise ValueError("its scale is of another width")
+            return cls(vit, shape, state["mean"], state["std"], scale, device)
+        except Exception as error:  # files, safetensors, torch and transformers each raise their own
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(
+                f"{folder} does not hold a whole BEAST encoder ({reason}); pretrain it again or copy it anew."
+            ) from error
+
+    def _tokens(self, images: np.ndarray) -> Iterator[tuple[int, Tensor]]:
+        """Class token and patches (n, 1 + P, D_v) of images, some at a time, with the index of the first of them."""
+        # ViT-MAE shuffles patches by this noise even when it hides none; rising noise keeps them in order.
+        order = torch.arange(self.n_patches, device=self._mean.device)
+        for start in range(0, len(images), _AT_ONCE):
+            some = torch.from_numpy(np.ascontiguousarray(images[start : start + _AT_ONCE])).to(self._mean.device)
+            pixels = some.unsqueeze(-1) if self.grey else some
+            pixels = ((pixels.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std).to(self._dtype)
+            with torch.inference_mode():
+                tokens = self.vit(pixels, noise=order.expand(len(pixels), -1)).last_hidden_state
+            yield start, tokens.float().cpu()
+
+    def _measure(self, images: np.ndarray) -> dict[What, Tensor]:
+        """Center and deviation of every kind of features over images, (2, D_v) each."""
+        sums = {what: torch.zeros(2, self.width, dtype=torch.float64) for what in _KINDS}
+        for _, tokens in self._tokens(images):
+            own = {"mean": tokens[:, 1:].mean(1), "cls": tokens[:, 0], "patches": tokens[:, 1:].flatten(0, 1)}
+            for what in _KINDS:
+                found = own[what].double()
+                sums[what] += torch.stack([found.mean(0), found.square().mean(0)]) * len(tokens) / len(images)
+        scale = {}
+        for what, (center, square) in sums.items():
+            deviation = (square - center**2).clamp_min(0).sqrt()
+            scale[what] = torch.stack([center, deviation.clamp_min(1e-3 * float(deviation.max()) + 1e-9)]).float()
+        return scale
+
+    def _state(self) -> dict[str, Tensor]:
+        state = {f"vit.{name}": value.float().cpu().contiguous() for name, value in self.vit.state_dict().items()}
+        state |= {f"scale.{what}": value.contiguous() for what, value in self.scale.items()}
+        return {**state, "mean": self._mean.cpu().contiguous(), "std": self._std.cpu().contiguous()}

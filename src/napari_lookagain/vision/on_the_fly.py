@@ -1,0 +1,66 @@
+"""Features that are made anew whenever they are read, for those too large to be kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_lookagain.vision.cache import Features
+from napari_lookagain.vision.crops import Crops
+from napari_lookagain.vision.encoder import VisionEncoder, What
+
+if TYPE_CHECKING:
+    from napari_lookagain.session import Session
+
+_AT_ONCE = 64  # images
+
+
+class OnTheFly:
+    """Features of one encoder for the crops of one session, as `FeatureCache` gives them, but kept nowhere.
+
+    All patches of a ViT-B are 0.3 MB an image; a training that reads ten thousand images would keep 3 GB. Here every
+    reading decodes and encodes again (appendix E.4 of the BEAST paper does the same): memory and disk stay as they are,
+    and every epoch takes as long as the first look.
+    """
+
+    def __init__(self, session: Session, encoder: VisionEncoder, crops: Crops, what: What) -> None:
+        self._session, self._encoder, self._crops, self._what = session, encoder, crops, what
+
+    def missing(self, rows: np.ndarray) -> np.ndarray:
+        """Nothing of rows (N, 2) is missing, for it is made when it is read: (0, 2)."""
+        return np.asarray(rows, dtype=np.int64).reshape(-1, 2)[:0]
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """Look at rows (N, 2) of frame and animal, in any order: features (N, D_v) float32, patches as (N, P · D_v).
+
+        Raises
+        ------
+        InputError
+            When the video cannot be read.
+        """
+        rows = np.asarray(rows, dtype=np.int64).reshape(-1, 2)
+        width = self._encoder.width * (self._encoder.n_patches if self._what == "patches" else 1)
+        out = np.empty((len(rows), width), np.float32)
+        waiting: list[tuple[int, np.ndarray]] = []
+        order = np.argsort(rows[:, 0], kind="stable")
+        with self._session.open_video() as video:
+            frames = video.frames(np.unique(rows[:, 0]), grey=self._encoder.grey)
+            t, frame = -1, np.zeros(0)
+            for i in order.tolist():
+                while t < rows[i, 0]:
+                    t, frame = next(frames)
+                waiting.append((i, self._crops.cut(frame, t, int(rows[i, 1]))))
+                if len(waiting) == _AT_ONCE:
+                    self._encode(waiting, out)
+                    waiting = []
+        if waiting:
+            self._encode(waiting, out)
+        return out
+
+    def _encode(self, waiting: list[tuple[int, np.ndarray]], out: np.ndarray) -> None:
+        places, images = zip(*waiting, strict=True)
+        out[list(places)] = self._encoder.encode(np.stack(images), self._what).reshape(len(places), -1)
+
+
+Seen = Features | OnTheFly
