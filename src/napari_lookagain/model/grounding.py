@@ -209,7 +209,7 @@ class VisualContext(nn.Module):
         batch, animals, frames = looked.shape
         raw = visual_features[looked]  # (M, D_v) of the M frames looked at, or (M, P · D_v)
         if self.pool is not None:
-            raw = self.pool(raw.view(len(raw), -1, self.visual_width))  # (M, D_v)
+            raw = self.pool(raw.unflatten(-1, (-1, self.visual_width)))  # (M, D_v)
         embedded = score[looked].unsqueeze(-1) * self.project(raw)  # α v̂, (M, D)
         seen = embedded.new_zeros((batch, animals, frames, embedded.shape[-1]))
         seen[looked] = embedded
