@@ -17,7 +17,7 @@ import pytest
 
 from napari_lookagain.progress import drain
 from napari_lookagain.runs import segment, train
-from napari_lookagain.session import load_session
+from napari_lookagain.session import load_session, new_session
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +77,9 @@ def make_bad_labels(folder):
 
 
 def make_bad_folders(folder):
+    session = new_session(video=folder / "mice.mp4", recording="untracked")
+    session.annotations.set_frames(np.arange(300)[:, None] % 2, ["walk", "rest"])
+    session.save(folder / "untracked.lookagain")
     for name, kind, change in (
         ("newer.lookagain", "mice.lookagain/session.json", {"schema": 99}),
         ("newer_model", "model/config.json", {"schema": 99}),
@@ -127,6 +130,8 @@ BAD = {
     "unknown heading": (f"{NEW} mice.pose.csv --fps 25 --heading tail,nose", "the keypoints are nose, "),
     "half a heading": (f"{NEW} mice.pose.csv --fps 25 --heading nose", "expected two keypoints"),
     "session exists": ("new mice.lookagain --pose mice.pose.csv --fps 25", "mice.lookagain exists already"),
+    "no file at all": ("new x.lookagain", "nothing to make a session of; give a pose file"),
+    "keypoints of a video": ("new x.lookagain --video mice.mp4 --keypoints nose,tail", "are those of a pose file"),
     # labels
     "label past the end": ("label mice.lookagain --from past.csv", "frame 300 is past the end.*300 frames"),
     "overlapping bouts": ("label mice.lookagain --from overlap.csv", "overlap"),
@@ -154,6 +159,11 @@ BAD = {
     "too many clusters": ("segment mice.lookagain --clusters 1", "finetune.clusters is 1"),
     # models and runs
     "other keypoints": ("predict other_model mice.lookagain", "has the keypoints nose, .* the model knows snout, "),
+    "no keypoints": ("predict model untracked.lookagain", "untracked has no keypoints.*--head tcn"),
+    "no keypoints for a pretrained model": (
+        "train untracked.lookagain --out x --pretrained model",
+        "untracked has no keypoints.*--head tcn",
+    ),
     "no model": ("predict mice.lookagain mice.lookagain", "not a model folder"),
     "newer model": ("predict newer_model mice.lookagain", "written by a newer version .schema 99.*update"),
     "damaged model": ("predict damaged_model mice.lookagain", "damaged_model is damaged"),

@@ -29,6 +29,13 @@ SETTINGS = [
     for key, value in values.items()
     for word in ("--set", f"{section}.{key}={value}")
 ]
+BORIS = """\
+Time,Total length,FPS,Subject,Behavior,Status
+0.00,12,25,No focal subject,walk,START
+1.52,12,25,No focal subject,walk,STOP
+2.00,12,25,No focal subject,groom,START
+2.48,12,25,No focal subject,groom,STOP
+"""
 COMMANDS = ("new", "relocate", "label", "segment", "train", "predict", "export", "demo", "info", "doctor")
 
 
@@ -91,6 +98,23 @@ def test_exported_labels_are_read_back(ask, mice, simulated, tmp_path):
     assert other.raters == ("ann",)
     names = [[each.behaviors[code] for code in each.labels().ravel()] for each in (one, other)]
     assert names[0] == names[1]
+
+
+def test_a_video_alone_is_scored_and_exported(ask, lookagain, simulated, tmp_path):
+    folder = tmp_path / "watched.lookagain"
+    made = ask("new", folder, "--video", simulated.video)
+    assert (made["frames"], made["animals"], made["keypoints"], made["pose"]) == (300, ["animal_0"], [], None)
+    (tmp_path / "boris.csv").write_text(BORIS, encoding="utf-8")
+    assert ask("label", folder, "--from", tmp_path / "boris.csv")["scored_frames"] == {"walk": 38, "groom": 12}
+    assert ask("info", folder) == made | {"behaviors": ["walk", "groom"]}
+    for what, rows in (("bouts", 2), ("stats", 2), ("boris", 4)):
+        assert ask("export", folder, "--what", what, "--out", tmp_path / f"{what}.csv")["rows"] == rows
+    for command in (("segment",), ("train", "--out", tmp_path / "model")):
+        told = lookagain(command[0], folder, *command[1:])
+        assert told.status == 2
+        assert "watched has no keypoints" in told.err
+        assert "lookagain train --head tcn" in told.err
+    assert ask("info", folder)["runs"] == []
 
 
 def test_a_video_that_moved_is_found_again(ask, lookagain, simulated, tmp_path):

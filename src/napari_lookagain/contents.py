@@ -33,7 +33,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 def about_session(session: Session) -> dict[str, Any]:
     """Describe a session: its files, its size, its names."""
-    video = session.video
+    pose, video = session.pose, session.video
     return {
         "recording": session.recording,
         "frames": session.n_frames,
@@ -42,7 +42,7 @@ def about_session(session: Session) -> dict[str, Any]:
         "keypoints": list(session.keypoint_names),
         "coordinates": session.n_coords,
         "heading": None if session.heading is None else list(session.heading),
-        "pose": f"{session.pose.path} ({session.pose.software})",
+        "pose": None if pose is None else f"{pose.path} ({pose.software})",
         "video": None if video is None else f"{video.path} ({video.width}×{video.height}, {video.n_frames} frames)",
         "behaviors": list(session.annotations.behaviors),
         "runs": session.runs,
@@ -68,8 +68,13 @@ def _describe_session(path: Path) -> dict[str, Any]:
 
 
 def _describe_model(path: Path) -> dict[str, Any]:
+    from napari_lookagain.actions.model import ActionModel, is_action_model
     from napari_lookagain.model.lookagain import LookAgain
 
+    if is_action_model(path):
+        heads = ActionModel.load(path)
+        told = {"kind": "behavior", "names": list(heads.card.names), "head": heads.config.head.kind}
+        return told | {"heads": len(heads.heads), "reads": list(heads.card.reads)}
     model = LookAgain.load(path)
     card, look = model.card, model.config.look
     return {"kind": card.kind, "names": list(card.names), "keypoints": list(card.keypoint_names), "budget": look.budget}

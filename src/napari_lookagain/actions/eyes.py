@@ -1,0 +1,92 @@
+"""The eyes of a head: principal components of what it is trained on, and an encoder that was there before."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_lookagain.actions.config import ActionConfig
+from napari_lookagain.actions.features import Eyes, eye_of
+from napari_lookagain.device import accelerator
+from napari_lookagain.eye import crops_of, kept_eye, pretrain_eye
+from napari_lookagain.progress import Progress
+from napari_lookagain.vision.encoder import VisionEncoder, load_encoder, save_encoder
+from napari_lookagain.vision.pca import PCAEncoder
+
+if TYPE_CHECKING:
+    from napari_lookagain.session import Session
+
+PCA_FRAMES = 1500  # frames whose images the principal components are taken of, spread over all
+
+
+def open_eyes(
+    sessions: Sequence[Session], frames: Sequence[np.ndarray], config: ActionConfig, device: str
+) -> Generator[Progress, None, Eyes]:
+    """Load or pretrain the encoder and fit principal components, whichever the head reads.
+
+    Parameters
+    ----------
+    sessions
+        All of them.
+    frames
+        (T,) bool of every session: the frames of training sequences. Principal components know no labels, so those of
+        the sequences that one head or another holds out are among them.
+    config
+        Settled.
+    device
+        For the encoder.
+    """
+    eyes: dict[str, VisionEncoder] = {}
+    for name in dict.fromkeys(eye_of(read) for read in config.head.reads if read != "keypoints"):
+        if name == "pca":
+            eyes[name] = yield from _fit_pca(sessions, frames, config)
+        else:
+            eyes[name] = yield from _open_encoder(sessions, config, device)
+    return eyes
+
+
+def load_eyes(folder: Path, config: ActionConfig, device: str) -> Eyes:
+    """The eyes kept beside a model; errors as in `napari_lookagain.vision.encoder.load_encoder`."""
+    names = dict.fromkeys(eye_of(read) for read in config.head.reads if read != "keypoints")
+    return {name: load_encoder(folder / name, str(accelerator(device).device)) for name in names}
+
+
+def save_eyes(eyes: Eyes, folder: Path) -> None:
+    """Keep the eyes in folders ``pca`` and ``encoder``, whichever there are."""
+    for name, eye in eyes.items():
+        save_encoder(eye, folder / name)
+
+
+def _open_encoder(
+    sessions: Sequence[Session], config: ActionConfig, device: str
+) -> Generator[Progress, None, VisionEncoder]:
+    """The encoder that is named; of "beast" the one that a session keeps, or a new one, which the first will keep."""
+    if config.vision.encoder != "beast":
+        return load_encoder(config.vision.encoder, str(accelerator(device).device))
+    kept = [folder for folder in (kept_eye(session, config.looks) for session in sessions) if folder is not None]
+    if kept:
+        return load_encoder(kept[0], str(accelerator(device).device))
+    return (yield from pretrain_eye(sessions, config.looks, device=device))
+
+
+def _fit_pca(
+    sessions: Sequence[Session], frames: Sequence[np.ndarray], config: ActionConfig
+) -> Generator[Progress, None, PCAEncoder]:
+    places = np.concatenate(
+        [np.column_stack([np.full(each.sum(), i), *each.nonzero()]) for i, each in enumerate(frames)]
+    )
+    places = places[np.linspace(0, len(places) - 1, min(len(places), PCA_FRAMES)).astype(int)]
+    images: list[np.ndarray] = []
+    done = 0
+    for i, session in enumerate(sessions):
+        crops = crops_of(session, config.looks, config.vision.pca_size)
+        animals = range(1 if crops.kind == "frame" else session.n_animals)  # all animals share a whole frame
+        with session.open_video() as video:
+            for index, frame in video.frames(places[places[:, 0] == i, 1], grey=True):
+                images += [crops.cut(frame, index, animal) for animal in animals]
+                done += 1
+                yield Progress(done, len(places), "fitting the eye")
+    return PCAEncoder.fit(np.stack(images), config.vision.components, config.training.seed)

@@ -1,0 +1,111 @@
+"""What commands are given: the options that several of them take, and what their words mean."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_lookagain.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_lookagain.actions.config import ActionConfig
+    from napari_lookagain.config import Config
+    from napari_lookagain.session import Session
+
+Folder = Annotated[Path, typer.Argument(help="The session folder.")]
+Sessions = Annotated[list[Path], typer.Argument(help="Session folders, NAME.lookagain.")]
+Budget = Annotated[float | None, typer.Option(help="Share of frames to look at, 0–1; without a video it is 0.")]
+Encoder = Annotated[str, typer.Option(help="pca, qwen3-vl, dinov2, vit-mae, clip, videomae, a hub name or a folder.")]
+Preset = Annotated[str, typer.Option(help="quick: minutes on two cores; paper: the paper's values and forms.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as look.select=topk; may be repeated.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result on a CPU.", min=0)]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+
+
+def load_sessions(folders: list[Path]) -> list[Session]:
+    """The sessions in those folders, each opened and checked."""
+    from napari_lookagain.session import load_session
+
+    return [load_session(folder) for folder in folders]
+
+
+def config_of(
+    preset: str,
+    sessions: list[Session],
+    budget: float | None,
+    encoder: str,
+    seed: int,
+    settings: list[str] | None,
+    clusters: int | None = None,
+) -> Config:
+    """The preset with the options and settings of the command line on top."""
+    from napari_lookagain.config import Config
+
+    changes = changes_of(settings, seed)
+    options = {
+        ("look", "budget"): budget_of(budget, sessions),
+        ("vision", "encoder"): encoder or None,
+        ("finetune", "clusters"): clusters,
+    }
+    for (section, key), option in options.items():
+        if option is not None:
+            changes.setdefault(section, {})[key] = option
+    return Config.preset(preset, **changes)  # type: ignore[arg-type]  # preset refuses other words
+
+
+def action_config_of(
+    preset: str, head: str, features: str | None, encoder: str, seed: int, settings: list[str] | None
+) -> ActionConfig:
+    """The preset of the action segmentation heads with the options and settings of the command line on top."""
+    from napari_lookagain.actions.config import ActionConfig
+
+    changes = changes_of(settings, seed)
+    options = {("head", "kind"): head, ("head", "reads"): names_of(features), ("vision", "encoder"): encoder or None}
+    for (section, key), option in options.items():
+        if option is not None:
+            changes.setdefault(section, {})[key] = option
+    return ActionConfig.preset(preset, **changes)  # type: ignore[arg-type]  # preset refuses other words
+
+
+def changes_of(settings: list[str] | None, seed: int) -> dict[str, dict[str, Any]]:
+    """What --set and --seed change of a preset, section by section."""
+    changes: dict[str, dict[str, Any]] = {"training": {"seed": seed}}
+    for setting in settings or []:
+        name, equals, value = setting.partition("=")
+        section, dot, key = name.partition(".")
+        if not (equals and dot):
+            raise InputError(f"--set got {setting!r}, expected SECTION.KEY=VALUE such as look.select=topk.")
+        changes.setdefault(section, {})[key] = value_of(value)
+    return changes
+
+
+def budget_of(budget: float | None, sessions: list[Session]) -> float | None:
+    """The budget asked for; without a video it is 0, and None leaves it to the settings."""
+    return 0.0 if budget is None and all(session.video is None for session in sessions) else budget
+
+
+def value_of(text: str) -> Any:
+    """A setting as JSON says it, or the word itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def names_of(text: str | None) -> list[str] | None:
+    """Names between commas."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def pair_of(text: str | None) -> tuple[str, str] | None:
+    """The two names of a heading: REAR,FRONT."""
+    names = names_of(text)
+    if names is None:
+        return None
+    if len(names) != 2:
+        raise InputError(f"--heading got {text!r}, expected two keypoints, the rear one and the front one: tail,nose.")
+    return names[0], names[1]
