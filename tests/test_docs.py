@@ -23,10 +23,21 @@ from napari_lookagain.formats.labels import read_labels
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "napari_lookagain"
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-COMMANDS = get_command(app).commands
 EVERYWHERE = {"--device", "--seed", "--json"}  # options of every command
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def every_command(group: Any, *before: str) -> Iterator[tuple[str, Any]]:
+    """Words and command of all there are; a group stands for its own commands."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from every_command(command, *before, name)
+        else:
+            yield " ".join((*before, name)), command
+
+
+COMMANDS = dict(every_command(get_command(app)))
 
 
 def text_of(name: str) -> str:
@@ -43,6 +54,12 @@ def shown_commands(page: Path) -> Iterator[list[str]]:
     for line in chain.from_iterable(block.splitlines() for block in blocks(page, "console")):
         assert line.startswith("$ "), f"a console block of {page.name} holds {line!r}"
         yield shlex.split(line[2:], comments=True)
+
+
+def command_in(words: list[str]) -> tuple[str, list[str]]:
+    """The command that is typed, of one word or two, and the words after it."""
+    n = 2 if " ".join(words[:2]) in COMMANDS else 1
+    return " ".join(words[:n]), words[n:]
 
 
 def options_of(command: str) -> set[str]:
@@ -101,7 +118,7 @@ def test_commands_shown_would_be_accepted(page):
             makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
             assert all(re.search(rf"^{target}:", makefile, re.M) for target in arguments if "=" not in target)
         if program == "lookagain":
-            name, *rest = arguments
+            name, rest = command_in(arguments)
             told = COMMANDS[name].make_context(name, rest).params
             config = Config.preset(told.get("preset") or "quick")
             for setting in told.get("settings") or []:
@@ -114,7 +131,7 @@ def test_commands_shown_would_be_accepted(page):
 def test_commands_and_options_named_exist(page):
     text = page.read_text(encoding="utf-8")
     words = re.findall(r"`lookagain (\w+)", text)
-    assert set(words) <= set(COMMANDS), page.name
+    assert set(words) <= {command.split()[0] for command in COMMANDS}, page.name
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", text))
     there = set().union(*map(options_of, COMMANDS)) | {"--help"}
     assert named <= there, page.name
@@ -125,7 +142,7 @@ def test_the_architecture_lists_every_command_with_its_options():
     assert listing
     listed = {}
     for usage in re.split(r"^lookagain ", listing[1], flags=re.M)[1:]:
-        listed[usage.split()[0]] = set(re.findall(r"--[a-z]+", usage)) | EVERYWHERE
+        listed[command_in(usage.split())[0]] = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", usage)) | EVERYWHERE
     assert listed == {name: options_of(name) for name in COMMANDS}
 
 

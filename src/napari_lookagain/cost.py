@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from napari_lookagain.config import Config
+from napari_lookagain.kept_eyes import kept_eyes
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
 
@@ -16,6 +17,8 @@ _STEP = 0.01  # for what a step takes besides, however small the model
 _DECODE = 2e-3  # for a megapixel
 _ENCODE = {"pca": 3e-4, "videomae": 2.5, "qwen3-vl": 4.0}  # for an image
 _ENCODE_OTHER = 0.15
+_ENCODE_BEAST = {"tiny": 2e-3, "small": 0.08, "base": 0.3}
+_LEARN_BEAST = {"tiny": 1.5e-3, "small": 0.1, "base": 0.45}  # for an image, there and back
 _SKIPPED = 100  # frames decoded for one that is looked at, where keyframes are far apart
 _FITTED = 1500  # frames that the "pca" eye is fitted to
 _TRUST = 0.05  # share of a stage after which what is measured weighs as much as what was expected
@@ -64,6 +67,8 @@ def segmentation(session: Session, config: Config, device: str = "auto") -> list
         if config.vision.encoder == "pca":
             fitted = min(learnt, _FITTED)
             parts.append(_part("fitting the eye", fitted * session.n_animals, _decoding(session, fitted)))
+        if config.vision.encoder == "beast" and not any(eye.fits(config) for eye in kept_eyes(session)):
+            parts += pretraining_eye(session, config, device)
         parts.append(_looking(session, config, learnt, device))
     for stage, stride, settings, pace in (
         ("pretraining", min(config.pretrain.stride, length), config.pretrain, _TRAIN),
@@ -73,6 +78,28 @@ def segmentation(session: Session, config: Config, device: str = "auto") -> list
         steps = settings.epochs * math.ceil((windows - round(training.validation_share * windows)) / settings.batch)
         parts.append(_part(stage, steps, _STEP + pace * _work(session, config, settings.batch), device))
     return parts + look_again(session, config, config.look.budget, device)
+
+
+def pretraining_eye(session: Session, config: Config, device: str = "auto") -> list[Part]:
+    """Stages of `eye.pretrain_eye` for one session with a video."""
+    beast = config.beast
+    looks = session.n_frames * (session.n_animals if session.has_keypoints else 1)
+    anchors = min(beast.anchors, looks)
+    images = 2 * anchors if beast.contrast_weight > 0 else anchors  # of an epoch
+    updates = math.ceil(images / beast.batch)
+    chosen = min(3 * anchors, session.n_frames)
+    return [
+        _part(
+            "looking for frames that move", session.n_frames, session.n_animals * _decoding(session, session.n_frames)
+        ),
+        _part("reading the chosen frames", chosen, session.n_animals * _decoding(session, chosen)),
+        _part(
+            "pretraining the eye",
+            beast.epochs * updates,
+            _LEARN_BEAST[beast.size] * images / updates,
+            f"{beast.size} {device}",
+        ),
+    ]
 
 
 def look_again(session: Session, config: Config, budget: float, device: str = "auto") -> list[Part]:
@@ -179,7 +206,8 @@ def _part(stage: str, steps: int, seconds: float, key: str = "") -> Part:
 
 def _looking(session: Session, config: Config, frames: int, device: str) -> Part:
     encoder = config.vision.encoder
-    seconds = _decoding(session, frames) + _ENCODE.get(encoder, _ENCODE_OTHER)
+    image = _ENCODE_BEAST[config.beast.size] if encoder == "beast" else _ENCODE.get(encoder, _ENCODE_OTHER)
+    seconds = _decoding(session, frames) + image
     return _part("looking at the video", frames * session.n_animals, seconds, f"{encoder} {device}")
 
 

@@ -18,7 +18,7 @@ from napari_lookagain.files import atomic_path
 from napari_lookagain.formats.tables import frames_table, write_table
 from napari_lookagain.material import behavior_labels
 from napari_lookagain.metrics import frame_scores, majority_map
-from napari_lookagain.picture import ethogram_picture
+from napari_lookagain.pictures.ethogram import ethogram_picture
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
 from napari_lookagain.simulate import simulate_session

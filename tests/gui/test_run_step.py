@@ -80,6 +80,16 @@ def test_without_a_video_there_is_nothing_to_look_at(dock, step, simulated, tmp_
     assert "looks at no frame" in step.preview.text()
 
 
+def test_without_keypoints_nothing_is_run_but_what_else_can_be_done_is_told(dock, step, session, untracked):
+    dock.open(untracked)
+    assert "reads keypoints on every frame, and this recording has none" in step.preview.text()
+    assert "lookagain train --head tcn" in step.preview.text()
+    assert not any(control.isEnabled() for control in (step.run, step.settings))
+    dock.open(session)
+    assert step.run.isEnabled()
+    assert step.settings.isEnabled()
+
+
 def test_a_run_is_shown_kept_and_named_anew(qtbot, viewer, dock, step, run, session):
     run()
     state = dock.view.state

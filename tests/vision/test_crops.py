@@ -208,3 +208,18 @@ def test_real_crops_hold_the_animal_and_show_its_front_above_its_rear(data: Path
     assert crop[40:56, 40:56].mean() > crop[2:20, 2:20].mean() + 20, "a bright fly on dark ground, in the middle"
     along, across = crop[32:64, 42:54], crop[42:54, 32:64]
     assert along.mean() > across.mean() + 5, "a fly is longer than wide, so it stands upright"
+
+
+@given(x=st.floats(60, W - 60), y=st.floats(60, H - 60), angle=st.floats(-np.pi, np.pi), size=st.integers(16, 96))
+@settings(max_examples=20, deadline=None)
+def test_it_is_told_where_a_crop_lies(x: float, y: float, angle: float, size: int):
+    crops = Crops(one(x, y, angle), size=size)
+    spot = crops.affine(0, 0) @ [0.7 * size, 0.4 * size, 1]
+    found = brightest(crops.cut(spots(tuple(spot)), 0, 0))
+    assert_allclose(found, [0.7 * size, 0.4 * size], atol=0.5 * size / 96 + 0.1)
+
+
+def test_a_whole_frame_lies_over_itself():
+    affine = Crops(one(10, 10), kind="frame", size=40).affine(0, 0)
+    assert_allclose(affine @ [-0.5, -0.5, 1], [-0.5, -0.5])
+    assert_allclose(affine @ [39.5, 39.5, 1], [W - 0.5, H - 0.5])

@@ -1,7 +1,8 @@
-"""The dock: four steps in their order, from a recording to tables that can be cited."""
+"""The dock: four steps in their order, from a recording to tables that can be cited, and a section about the eye."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,18 @@ from napari_lookagain.gui.review.review_step import ReviewStep
 from napari_lookagain.gui.run.run_step import RunStep
 from napari_lookagain.gui.session.session_step import SessionStep
 from napari_lookagain.gui.step import Step
+from napari_lookagain.gui.vision.vision_step import VisionStep
 from napari_lookagain.session import Session
 
 _MARGIN = 4
 _NO_SESSION = "Open a session first, in step 1."
+_NO_VIDEO = "This recording has no video to look at."
+_NOT_SAVED = "Save the session first: an eye is kept in its folder."
 _NOTHING = "There is nothing to write yet: run gated segmentation, in step 2, or score frames on the timeline."
 
 
 class LookAgainDock(QScrollArea):
-    """Session, Run, Review and Export; it composes them, and computes nothing.
+    """Session, Run, Review and Export, and between them Vision; it composes them, and computes nothing.
 
     Parameters
     ----------
@@ -49,6 +53,7 @@ class LookAgainDock(QScrollArea):
         self.view: SessionView | None = None
         self.jobs = Jobs(self)
         self.session_step, self.run_step = SessionStep(self.jobs), RunStep(self.jobs)
+        self.vision_step = VisionStep(self.jobs, self.run_step.settings.config())
         self.review_step, self.export_step = ReviewStep(self.jobs), ExportStep(self.jobs)
         self.steps = (
             Step(1, "Session", "Open a recording, or make a session of a video and its keypoints", self.session_step),
@@ -56,11 +61,16 @@ class LookAgainDock(QScrollArea):
             Step(3, "Review", "Name clusters, correct frames and learn from the corrections", self.review_step),
             Step(4, "Export", "Write tables, a picture or a clip", self.export_step),
         )
+        hint = "The eye: pretrain it on this video, and see what it sees"
+        self.vision = Step(None, "Vision", hint, self.vision_step)
         self._main: QMainWindow | None = None
         self._dock: QDockWidget | None = None
         self._arrange()
         self.session_step.opened.connect(self.open)
         self.session_step.timeline_wanted.connect(lambda: self.view and self.view.show_timeline())
+        self.run_step.settings.changed.connect(self._tell_eye)
+        self.vision_step.size_chosen.connect(self.run_step.settings.set_eye_size)
+        self.vision_step.changed.connect(self._refresh)
         self.steps[0].unfold()
         self._refresh()
         if (view := SessionView.of(self.viewer)) is not None:
@@ -79,7 +89,7 @@ class LookAgainDock(QScrollArea):
             self._let_go(self.view)
         self.view, state = view, view.state
         self.session_step.show_session(state.session)
-        for step in (self.run_step, self.review_step, self.export_step):
+        for step in (self.run_step, self.vision_step, self.review_step, self.export_step):
             step.open(view)
         state.ethograms_changed.connect(self._refresh)
         state.labels_changed.connect(self._refresh)
@@ -90,7 +100,7 @@ class LookAgainDock(QScrollArea):
 
     def minimumSizeHint(self) -> QSize:
         """Be as wide as the widest step, folded or not: there is no scrolling sideways."""
-        width = max(step.body.minimumSizeHint().width() for step in self.steps)
+        width = max(step.body.minimumSizeHint().width() for step in (*self.steps, self.vision))
         around = self.verticalScrollBar().sizeHint().width() + 2 * (_MARGIN + self.frameWidth())
         return QSize(width + around, 200)
 
@@ -157,14 +167,14 @@ class LookAgainDock(QScrollArea):
         """Forget a session; it stays in the viewer until another one takes its place."""
         view.state.ethograms_changed.disconnect(self._refresh)
         view.state.labels_changed.disconnect(self._refresh)
-        for step in (self.run_step, self.review_step, self.export_step):
+        for step in (self.run_step, self.vision_step, self.review_step, self.export_step):
             step.close_session()
 
     def _refresh(self, *_: object) -> None:
         """Say of every step how things stand, or why it has to wait."""
         session, run, review, export = self.steps
         if self.view is None:
-            for step in (run, review, export):
+            for step in (run, self.vision, review, export):
                 step.wait_for(_NO_SESSION)
             return
         state = self.view.state
@@ -173,13 +183,22 @@ class LookAgainDock(QScrollArea):
             step.wait_for("")
         export.wait_for("" if found or state.session.annotations.behaviors else _NOTHING)
         session.summarize(state.session.recording)
+        self.vision.wait_for(
+            _NO_VIDEO if state.session.video is None else _NOT_SAVED if state.session.path is None else ""
+        )
+        self.vision.summarize(self.vision_step.summary if state.session.video else "")
+
+    def _tell_eye(self) -> None:
+        """Let the section about the eye know the settings of the next run, when there are any that hold."""
+        with suppress(InputError):
+            self.vision_step.take(self.run_step.settings.config())
 
     def _arrange(self) -> None:
         inside = QWidget()
         layout = QVBoxLayout(inside)
         layout.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, _MARGIN)
         layout.setSpacing(2)
-        for step in self.steps:
+        for step in (*self.steps[:2], self.vision, *self.steps[2:]):
             layout.addWidget(step)
         layout.addStretch()
         self.setWidget(inside)

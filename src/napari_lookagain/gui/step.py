@@ -1,4 +1,4 @@
-"""One step of the dock: a numbered heading that folds, and a reason when the step cannot be taken yet."""
+"""One part of the dock: a heading that folds, and a reason when the step cannot be taken yet."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ class Step(QWidget):
     Parameters
     ----------
     number, title
-        The heading.
+        The heading; what need not be done has no number.
     hint
         What the step is for, shown when one hovers over the heading.
     body
         What the step shows when it is open.
     """
 
-    def __init__(self, number: int, title: str, hint: str, body: QWidget) -> None:
+    def __init__(self, number: int | None, title: str, hint: str, body: QWidget) -> None:
         super().__init__()
         self.body = body
-        self._heading = f"{number}   {title}"
+        self._heading = title if number is None else f"{number}   {title}"
         self.header = QToolButton()
         self.header.setCheckable(True)
         self.header.setToolTip(hint)

@@ -60,7 +60,7 @@ class BeastEncoder:
         self._dtype = torch.bfloat16 if bfloat else torch.float32
         self.vit = vit.to(device, self._dtype).requires_grad_(False).eval()
         self.shape = shape
-        self._mean, self._std = (each.detach().float().to(device).view(1, -1, 1, 1) for each in (mean, std))
+        self.mean, self.std = (each.detach().float().to(device).view(1, -1, 1, 1) for each in (mean, std))
         self.scale = {what: value.detach().float().cpu() for what, value in (scale or {}).items()}
 
     @classmethod
@@ -161,11 +161,11 @@ class BeastEncoder:
     def _tokens(self, images: np.ndarray) -> Iterator[tuple[int, Tensor]]:
         """Class token and patches (n, 1 + P, D_v) of images, some at a time, with the index of the first of them."""
         # ViT-MAE shuffles patches by this noise even when it hides none; rising noise keeps them in order.
-        order = torch.arange(self.n_patches, device=self._mean.device)
+        order = torch.arange(self.n_patches, device=self.mean.device)
         for start in range(0, len(images), _AT_ONCE):
-            some = torch.from_numpy(np.ascontiguousarray(images[start : start + _AT_ONCE])).to(self._mean.device)
+            some = torch.from_numpy(np.ascontiguousarray(images[start : start + _AT_ONCE])).to(self.mean.device)
             pixels = some.unsqueeze(-1) if self.grey else some
-            pixels = ((pixels.permute(0, 3, 1, 2).float() / 255 - self._mean) / self._std).to(self._dtype)
+            pixels = ((pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std).to(self._dtype)
             with torch.inference_mode():
                 tokens = self.vit(pixels, noise=order.expand(len(pixels), -1)).last_hidden_state
             yield start, tokens.float().cpu()
@@ -187,4 +187,4 @@ class BeastEncoder:
     def _state(self) -> dict[str, Tensor]:
         state = {f"vit.{name}": value.float().cpu().contiguous() for name, value in self.vit.state_dict().items()}
         state |= {f"scale.{what}": value.contiguous() for what, value in self.scale.items()}
-        return {**state, "mean": self._mean.cpu().contiguous(), "std": self._std.cpu().contiguous()}
+        return {**state, "mean": self.mean.cpu().contiguous(), "std": self.std.cpu().contiguous()}

@@ -122,8 +122,7 @@ def load_beast(folder: str | Path, device: str = "cpu") -> Beast:
             raise ValueError("its files are of different models")
         beast = Beast(encoder.shape, float(told["mask_ratio"]))
         state |= {_SEEN + name: value for name, value in encoder.vit.state_dict().items()}
-        seen = {name: value for name, value in beast.state_dict().items() if name in ("mean", "std")}
-        beast.load_state_dict(seen | state)
+        beast.load_state_dict({**state, "mean": encoder.mean, "std": encoder.std})
     except Exception as error:  # files, safetensors and torch each raise their own
         reason = " ".join(str(error).split())[:120]
         raise InputError(

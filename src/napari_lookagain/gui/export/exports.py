@@ -65,7 +65,7 @@ def about_clip(state: SessionState, order: Order) -> str:
 
 def draw_picture(state: SessionState, path: Path) -> None:
     """Draw what is in view."""
-    from napari_lookagain.picture import ethogram_picture
+    from napari_lookagain.pictures.ethogram import ethogram_picture
 
     labels, behaviors = state.session.annotations.labels(), state.session.annotations.behaviors
     clusters, colors = (None, None) if state.naming is None else (state.naming.ethogram, state.naming.colors)

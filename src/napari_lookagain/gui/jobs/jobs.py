@@ -129,7 +129,7 @@ class Jobs(QObject):
     """The jobs that run for one dock; long ones are shown in napari's own activity panel, too."""
 
     changed = Signal()
-    """A job has begun or ended."""
+    """A job that wants the machine for itself has begun or ended: `busy` is another."""
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -150,7 +150,8 @@ class Jobs(QObject):
             job.ended.connect(bar.close)
         job.ended.connect(lambda: self._forget(job))
         job.start()
-        self.changed.emit()
+        if job.alone:
+            self.changed.emit()
 
     def stop(self, seconds: float = 60.0) -> bool:
         """Stop all jobs and wait until they have left their threads; False when one has not after so many seconds."""
@@ -165,7 +166,8 @@ class Jobs(QObject):
     def _forget(self, job: Job) -> None:
         self.running.remove(job)
         job.deleteLater()
-        self.changed.emit()
+        if job.alone:
+            self.changed.emit()
 
 
 def failure(error: Exception) -> Failure:

@@ -51,10 +51,10 @@ class SessionLayers:
         """The layer with a role, of whichever kind; None when there is none."""
         return next((layer for layer in self if role_of(layer) == role), None)
 
-    def add(self, layer_data: LayerData) -> None:
-        """Add a layer on top; what was selected stays selected, and the frame in view the same."""
-        active = self.viewer.layers.selection.active
-        self.viewer.add_layer(Layer.create(*layer_data))
+    def add(self, layer_data: LayerData, above: Layer | None = None) -> None:
+        """Add a layer on top, or right above another; what was selected stays so, and the frame in view the same."""
+        active, layers = self.viewer.layers.selection.active, self.viewer.layers
+        layers.insert(len(layers) if above is None else layers.index(above) + 1, Layer.create(*layer_data))
         if active is not None:
             self.viewer.layers.selection.active = active
 

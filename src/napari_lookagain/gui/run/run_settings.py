@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QSpinBox
 from napari_lookagain.config import Config, Preset
 from napari_lookagain.gui.fields import PercentField
 
-ENCODERS = ("pca", "dinov2", "vit-mae", "clip", "videomae", "qwen3-vl")
+ENCODERS = ("pca", "beast", "dinov2", "vit-mae", "clip", "videomae", "qwen3-vl")
 _NARROW = 95
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -35,6 +35,7 @@ class RunSettings(QWidget):
         for wide in (self.clusters, self.encoder):  # wider than they need to be in napari's style
             wide.setMinimumWidth(_NARROW)
         self._sees = True
+        self._eye_size: str = config.beast.size
         self._arrange()
         for signal in (
             self.budget.changed,
@@ -53,13 +54,25 @@ class RunSettings(QWidget):
             "finetune": {"clusters": self.clusters.value()},
             "vision": {"encoder": self.encoder.currentText().strip() or "pca"},
         }
-        return Config.preset(self.preset.currentText(), **changes)
+        config = Config.preset(self.preset.currentText(), **changes)
+        if self._eye_size == config.beast.size:
+            return config
+        # the weights that a preset starts from are of its own size
+        return config.updated(beast={"size": self._eye_size, "start": "scratch"})
 
     def take(self, config: Config, budget: float) -> None:
         """Show the settings that an earlier run was made with."""
         self.budget.set_value(budget)
         self.clusters.setValue(config.finetune.clusters)
         self.encoder.setCurrentText(config.vision.encoder)
+        if config.vision.encoder == "beast":
+            self.set_eye_size(config.beast.size)
+
+    def set_eye_size(self, size: str) -> None:
+        """Let runs with the encoder "beast" have an eye of another size."""
+        if size != self._eye_size:
+            self._eye_size = size
+            self.changed.emit()
 
     def allow_looks(self, sees: bool) -> None:
         """Without a video there is nothing to look at, whatever the budget."""
@@ -68,7 +81,9 @@ class RunSettings(QWidget):
         self.encoder.setEnabled(sees)
 
     def _take_preset(self, name: Preset) -> None:
-        self.encoder.setCurrentText(Config.preset(name).vision.encoder)
+        config = Config.preset(name)
+        self.encoder.setCurrentText(config.vision.encoder)
+        self.set_eye_size(config.beast.size)
 
     def _arrange(self) -> None:
         grid = QGridLayout()

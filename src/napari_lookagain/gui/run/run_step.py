@@ -27,6 +27,11 @@ from napari_lookagain.naming import Naming
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
 
+_UNTRACKED = (
+    "Gated segmentation reads keypoints on every frame, and this recording has none; score its behaviors in the next "
+    "step, and train a head that needs none: lookagain train --head tcn."
+)
+
 
 class RunStep(QWidget):
     """One button with its choices, what the run will cost, and what earlier runs found."""
@@ -66,6 +71,7 @@ class RunStep(QWidget):
         self._state = state = view.state
         self._in_view, self._predicted = {}, state.predicted
         self.settings.allow_looks(state.session.video is not None)
+        self.settings.setEnabled(state.session.has_keypoints)
         self.panel.message.clear()
         kept = kept_runs.kept_runs(state.session)
         for kind, shown in (("cluster", state.discovered), ("behavior", state.predicted)):
@@ -192,7 +198,7 @@ class RunStep(QWidget):
         if self._state is None:
             return
         busy, session, budget = self._jobs.busy, self._state.session, self.settings.budget.value
-        self.run.setEnabled(not busy)
+        self.run.setEnabled(not busy and session.has_keypoints)
         self.runs.setEnabled(not busy)
         run = self._in_view.get("cluster")
         moved = run is not None and run.model is not None and run.budget is not None and abs(run.budget - budget) > 5e-3
@@ -203,6 +209,9 @@ class RunStep(QWidget):
     def _tell_cost(self) -> None:
         assert self._state is not None
         session = self._state.session
+        if not session.has_keypoints:
+            self.preview.setText(_UNTRACKED)
+            return
         try:
             config = self.settings.config()
         except InputError as error:

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from napari_lookagain.colors import BACKGROUND_COLOR, OKABE_ITO
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
-from napari_lookagain.picture import ethogram_picture
+from napari_lookagain.pictures.ethogram import ethogram_picture
 
 NAMES = ("background", "walk", "rest")
 WALK, REST = OKABE_ITO[:2]

@@ -1,0 +1,1 @@
+"""The eye: pretraining it on the video that is open, and showing what it sees."""
