@@ -40,6 +40,11 @@ from napari_lookagain.vision.encoder import save_encoder
 from napari_lookagain.vision.frame_selection import choose_anchors, read_triplets
 
 BUDGETS = (0.25, 1.0)
+SHORT: dict[str, Any] = {
+    "pretrain": {"epochs": 25},
+    "finetune": {"epochs": 40},
+    "beast": {"anchors": 200},
+}  # as the demo
 EYES: dict[str, dict[str, dict[str, Any]]] = {
     "pca": {"vision": {"encoder": "pca"}},
     "ViT, not pretrained": {},
@@ -54,12 +59,13 @@ EYES: dict[str, dict[str, dict[str, Any]]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """Sessions to learn from, sessions to predict, their first frame that counts, and the behaviors that count."""
+    """Sessions to learn from and to predict, their first frame that counts, the behaviors that count, and settings."""
 
     train: list[Session]
     test: list[Session]
     first: int
     counted: tuple[str, ...]
+    settings: dict[str, Any]
 
 
 def wings(pose: Path, video: Path, work: Path) -> Task:
@@ -69,7 +75,7 @@ def wings(pose: Path, video: Path, work: Path) -> Task:
     whole.annotations.set_frames(label, NAMES)
     whole.save(work / "whole.lookagain")
     stop = len(label) * 2 // 3
-    return Task([part(whole, stop, label, work / "train.lookagain")], [whole], stop, NAMES[1:])
+    return Task([part(whole, stop, label, work / "train.lookagain")], [whole], stop, NAMES[1:], {})
 
 
 def mice(work: Path) -> Task:
@@ -79,7 +85,7 @@ def mice(work: Path) -> Task:
         session = simulate_session(work / "recordings", seed=i, name=f"mice-{i}")
         session.save(work / f"mice-{i}.lookagain")
         sessions.append(session)
-    return Task(sessions[:3], sessions[3:], 0, ("walk", "groom", "rest", "tail_raise", "feed"))
+    return Task(sessions[:3], sessions[3:], 0, ("walk", "groom", "rest", "tail_raise", "feed"), SHORT)
 
 
 def eye_of(name: str, task: Task, config: Config, folder: Path) -> tuple[str, float]:
@@ -164,7 +170,7 @@ def compare(task: Task, seeds: Sequence[int], eyes: Sequence[str], out: Path, wo
     """A row for each eye, budget and seed, written as they come."""
     rows: list[dict[str, Any]] = []
     for seed in seeds:
-        plain = Config.preset("quick", training={"seed": seed, "validation_share": 0.0})
+        plain = Config.preset("quick", training={"seed": seed, "validation_share": 0.0}).updated(**task.settings)
         base, _ = trained(task, plain, None)
         for name in eyes:
             config = plain.updated(**EYES[name])

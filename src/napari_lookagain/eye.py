@@ -27,6 +27,7 @@ from napari_lookagain.vision.beast_encoder import BeastEncoder
 from napari_lookagain.vision.beast_training import BeastHistory, train_beast
 from napari_lookagain.vision.beast_weights import save_beast, start_beast
 from napari_lookagain.vision.crops import Crops
+from napari_lookagain.vision.encoder import VisionEncoder, load_encoder
 from napari_lookagain.vision.frame_selection import choose_anchors, read_triplets
 
 _SCALED_ON = 2000  # images that the scale of features is taken from
@@ -95,6 +96,25 @@ def pretrain_eye(
             path.unlink(missing_ok=True)
     place.wait_for_everyone()
     return encoder
+
+
+def open_encoder(
+    sessions: Sequence[Session], config: Config, device: str = "auto"
+) -> Generator[Progress, None, VisionEncoder]:
+    """The encoder that is configured: of "beast" the one that a session keeps, or a new one, which the first will keep.
+
+    Raises
+    ------
+    InputError
+        As in `load_encoder` and `pretrain_eye`.
+    """
+    name: str | Path = config.vision.encoder
+    if name == "beast":
+        kept = [folder for folder in (kept_eye(session, config) for session in sessions) if folder is not None]
+        if not kept:
+            return (yield from pretrain_eye(sessions, config, device=device))
+        name = kept[0]
+    return load_encoder(name, str(accelerator(device).device))
 
 
 def crops_of(session: Session, config: Config, size: int) -> Crops:

@@ -13,7 +13,7 @@ from napari_lookagain.batches import Batches, Recording, hold_out, split, traini
 from napari_lookagain.config import Config
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
-from napari_lookagain.eye import kept_eye, pretrain_eye
+from napari_lookagain.eye import open_encoder
 from napari_lookagain.features import MotionFeatures, trusted
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
@@ -221,10 +221,8 @@ def _open_eye(
     """The vision encoder; "pca" is fitted to crops of the training frames, and to no other."""
     if encoder_from is not None:
         return load_encoder(encoder_from / "encoder", str(accelerator(device).device))
-    if config.vision.encoder == "beast":
-        return (yield from _beast(sessions, config, device))
     if config.vision.encoder != "pca":
-        return load_encoder(config.vision.encoder, str(accelerator(device).device))
+        return (yield from open_encoder(sessions, config, device))
     places = np.concatenate(
         [[(i, t) for t in np.flatnonzero(frames)] for i, frames in enumerate(training) if frames.any()]
     )
@@ -238,11 +236,3 @@ def _open_eye(
                 images += [crops.cut(frame, t, animal) for animal in range(session.n_animals)]
                 yield Progress(len(images), len(places) * session.n_animals, "fitting the eye")
     return PCAEncoder.fit(np.stack(images), config.vision.components, config.training.seed)
-
-
-def _beast(sessions: Sequence[Session], config: Config, device: str) -> Generator[Progress, None, VisionEncoder]:
-    """The eye that some of the sessions keep, or a new one, which the first will keep."""
-    kept = [folder for folder in (kept_eye(session, config) for session in sessions) if folder is not None]
-    if kept:
-        return load_encoder(kept[0], str(accelerator(device).device))
-    return (yield from pretrain_eye(sessions, config, device=device))

@@ -211,3 +211,9 @@ def test_other_keypoints_are_refused_with_both_lists(make_model):
     assert "the model knows nose, ear, tail in 2;" in str(told.value)
     with pytest.raises(InputError, match="nose, ear, tail in 3 coordinates, but the model knows nose, ear, tail in 2;"):
         card.check_keypoints(("nose", "ear", "tail"), 3, "monday")
+
+
+def test_heads_of_another_kind_are_told_from_a_damaged_model(tmp_path):
+    (tmp_path / "config.json").write_text('{"schema": 1, "kind": "actions"}')
+    with pytest.raises(InputError, match=r"holds action segmentation heads, .* apply them with predict"):
+        LookAgain.load(tmp_path)

@@ -122,15 +122,16 @@ def test_features_do_not_depend_on_chance_or_on_the_batch(what: What) -> None:
 
 
 @pytest.mark.parametrize("what", KINDS)
-def test_features_are_standardized_over_the_images_it_learnt_from(what: What) -> None:
+def test_features_are_centered_and_of_one_scale_over_the_images_it_learnt_from(what: What) -> None:
     pixels = images(100) // np.random.default_rng(3).integers(1, 9, (100, 1, 1)).astype(np.uint8)
     plain, scaled = BeastEncoder.of(beast()), BeastEncoder.of(beast(), pixels)
     features, raw = scaled.encode(pixels, what).reshape(-1, 24), plain.encode(pixels, what).reshape(-1, 24)
     assert_allclose(features.mean(0), 0, atol=1e-3)
-    assert_allclose(features.std(0), 1, atol=1e-3)
-    assert_allclose(features, (raw - raw.mean(0)) / raw.std(0), atol=1e-2)
+    deviation = raw.var(0).mean() ** 0.5  # the same for all: a feature that hardly varies is not blown up
+    assert features.var(0).mean() == pytest.approx(1, abs=1e-3)
+    assert_allclose(features, (raw - raw.mean(0)) / deviation, atol=1e-2)
     other = images(3, seed=8)
-    expected = (plain.encode(other, what) - raw.mean(0)) / raw.std(0)
+    expected = (plain.encode(other, what) - raw.mean(0)) / deviation
     assert_allclose(scaled.encode(other, what), expected, atol=1e-2)
 
 

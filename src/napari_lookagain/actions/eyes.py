@@ -11,7 +11,7 @@ import numpy as np
 from napari_lookagain.actions.config import ActionConfig
 from napari_lookagain.actions.features import Eyes, eye_of
 from napari_lookagain.device import accelerator
-from napari_lookagain.eye import crops_of, kept_eye, pretrain_eye
+from napari_lookagain.eye import crops_of, open_encoder
 from napari_lookagain.progress import Progress
 from napari_lookagain.vision.encoder import VisionEncoder, load_encoder, save_encoder
 from napari_lookagain.vision.pca import PCAEncoder
@@ -44,7 +44,7 @@ def open_eyes(
         if name == "pca":
             eyes[name] = yield from _fit_pca(sessions, frames, config)
         else:
-            eyes[name] = yield from _open_encoder(sessions, config, device)
+            eyes[name] = yield from open_encoder(sessions, config.looks, device)
     return eyes
 
 
@@ -58,18 +58,6 @@ def save_eyes(eyes: Eyes, folder: Path) -> None:
     """Keep the eyes in folders ``pca`` and ``encoder``, whichever there are."""
     for name, eye in eyes.items():
         save_encoder(eye, folder / name)
-
-
-def _open_encoder(
-    sessions: Sequence[Session], config: ActionConfig, device: str
-) -> Generator[Progress, None, VisionEncoder]:
-    """The encoder that is named; of "beast" the one that a session keeps, or a new one, which the first will keep."""
-    if config.vision.encoder != "beast":
-        return load_encoder(config.vision.encoder, str(accelerator(device).device))
-    kept = [folder for folder in (kept_eye(session, config.looks) for session in sessions) if folder is not None]
-    if kept:
-        return load_encoder(kept[0], str(accelerator(device).device))
-    return (yield from pretrain_eye(sessions, config.looks, device=device))
 
 
 def _fit_pca(

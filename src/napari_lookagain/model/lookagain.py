@@ -196,6 +196,8 @@ class LookAgain(nn.Module):
         """
         folder = Path(folder)
         told = _read_json(folder / "config.json")
+        if told.get("kind") == "actions":
+            raise InputError(f"{folder} holds action segmentation heads, not this model; apply them with predict.")
         schema = told.get("schema")
         if isinstance(schema, int) and schema > SCHEMA:
             raise InputError(

@@ -29,8 +29,9 @@ _KINDS: tuple[What, ...] = ("mean", "cls", "patches")
 class BeastEncoder:
     """Frozen vision transformer of BEAST: the mean over patches, the class token, or the patches.
 
-    Features of each kind are standardized by their mean and deviation over the images the transformer learnt from (◇;
-    the paper does not state a scale): what differs between frames of one cage is small beside what they share.
+    Features of each kind are centered on their mean over the images the transformer learnt from, and divided by one
+    deviation, the same for all (◇; the paper does not state a scale): what differs between frames of one cage is small
+    beside what they share, but a feature that hardly varies is no more than that (`docs/results.md`).
 
     Parameters
     ----------
@@ -180,8 +181,8 @@ class BeastEncoder:
                 sums[what] += torch.stack([found.mean(0), found.square().mean(0)]) * len(tokens) / len(images)
         scale = {}
         for what, (center, square) in sums.items():
-            deviation = (square - center**2).clamp_min(0).sqrt()
-            scale[what] = torch.stack([center, deviation.clamp_min(1e-3 * float(deviation.max()) + 1e-9)]).float()
+            deviation = (square - center**2).clamp_min(0).mean().sqrt().clamp_min(1e-9)
+            scale[what] = torch.stack([center, deviation.expand_as(center)]).float()
         return scale
 
     def _state(self) -> dict[str, Tensor]:
