@@ -140,7 +140,7 @@ class ActionConfig(Section):
     @property
     def looks(self) -> Config:
         """How an eye is made and looks, as settings of a run with LookAgain."""
-        vision = self.vision.model_dump(include={"crop", "crop_scale", "keep"})
+        vision = self.vision.model_dump(include={"encoder", "crop", "crop_scale", "keep"})
         return Config(features=self.features, beast=self.beast).updated(
             vision=vision, training={"seed": self.training.seed}
         )
