@@ -26,7 +26,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from wing_extension import KEYPOINTS, NAMES, part, wing_extension
 
 from napari_lookagain.config import Config
-from napari_lookagain.eye import crops_of, pretrain_eye
+from napari_lookagain.eyes.pretraining import pretrain_eye
 from napari_lookagain.material import behavior_labels, gather
 from napari_lookagain.model.lookagain import LookAgain, ModelCard
 from napari_lookagain.predict import predict
@@ -38,6 +38,7 @@ from napari_lookagain.vision.beast_encoder import BeastEncoder
 from napari_lookagain.vision.beast_weights import start_beast
 from napari_lookagain.vision.encoder import save_encoder
 from napari_lookagain.vision.frame_selection import choose_anchors, read_triplets
+from napari_lookagain.vision.look import crops_of
 
 BUDGETS = (0.25, 1.0)
 SHORT: dict[str, Any] = {

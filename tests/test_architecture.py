@@ -32,7 +32,7 @@ TORCH_HOMES = (
     "batches.py",
     "checkpoint.py",
     "device.py",
-    "eye.py",
+    "eyes/",
     "train.py",
     "predict.py",
     "runs.py",

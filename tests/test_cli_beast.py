@@ -17,7 +17,7 @@ import torch
 from safetensors.numpy import load_file
 
 from napari_lookagain.config import Config
-from napari_lookagain.eye import pretrain_eye
+from napari_lookagain.eyes.pretraining import pretrain_eye
 from napari_lookagain.progress import drain
 from napari_lookagain.session import load_session
 
@@ -45,6 +45,8 @@ def test_an_eye_is_pretrained_drawn_and_used(lookagain, session, tmp_path):
     told = lookagain("beast", "embed", eye, session.path, "--out", tmp_path / "cls.npy", "--json")
     assert json.loads(told.out)["shape"] == [300, 2, 128]
     assert np.load(tmp_path / "cls.npy").shape == (300, 2, 128)
+    assert json.loads(lookagain("info", eye, "--json").out)["patches"] == 36
+    assert "holds an eye, not a model" in lookagain("predict", eye, session.path).err
     told = lookagain("segment", session.path, "--encoder", eye, "--run", "by-eye", *SETTINGS)
     assert told.status == 0, told.err
     assert not (session.path / "beast").exists()  # it was given, so none was made
@@ -82,11 +84,11 @@ def test_a_pretraining_that_is_killed_goes_on_to_the_same_weights(mice, tmp_path
         [*hurried, "--out", str(cut)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=always
     )
     until = time.monotonic() + 200
-    while not (cut / "pretraining.pt").exists() and begun.poll() is None and time.monotonic() < until:
+    while not any(cut.glob("pretraining-*.pt")) and begun.poll() is None and time.monotonic() < until:
         time.sleep(0.02)
     begun.send_signal(signal.SIGKILL)
     begun.wait()
-    assert (cut / "pretraining.pt").exists()
+    assert any(cut.glob("pretraining-*.pt"))
     subprocess.run([*command, "--out", str(cut)], check=True, capture_output=True, env=always, timeout=300)
     one, other = (load_file(folder / "encoder.safetensors") for folder in (straight, cut))
     assert one.keys() == other.keys()
@@ -109,10 +111,11 @@ def test_a_video_without_keypoints_is_learnt_from(lookagain, data, tmp_path):
     [
         (["pretrain", "{mice}", "--out", "{new}", "--size", "huge"], "beast.size is 'huge'"),
         (["pretrain", "{new}.mp4", "--out", "{new}"], "is not there|does not exist|no such file|cannot be"),
-        (["pretrain", "{mice}", "--out", "{eye}"], "holds an encoder already; choose another folder"),
+        (["pretrain", "{mice}", "--out", "{eye}"], "holds something else already"),
         (["pretrain", "{mice}", "--out", "{new}", "--set", "beast.epoch=3"], "the nearest is 'beast.epochs'"),
         (["embed", "{eye}", "{mice}", "--out", "{new}.csv"], "give a name that ends in .npy"),
         (["embed", "{eye}", "{mice}", "--out", "{new}.npy", "--what", "all"], "choose cls, patches or mean"),
+        (["pretrain", "{mice}", "--out", ""], "holds something else already"),
         (["embed", "{mice}", "{mice}", "--out", "{new}.npy"], "config.json"),
     ],
 )

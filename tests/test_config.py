@@ -87,3 +87,13 @@ def test_a_mistake_is_told_in_one_line(changes, message):
 def test_an_unknown_preset_names_the_others():
     with pytest.raises(InputError, match="no preset 'fast'; choose one of quick, paper"):
         Config.preset("fast")
+
+
+def test_an_eye_of_each_size_has_weights_to_start_from():
+    """The paper's are of the largest alone."""
+    for preset in ("quick", "paper"):
+        weights = {
+            size: Config.preset(preset, beast={"size": size}).beast.weights for size in ("tiny", "small", "base")
+        }
+        assert weights == {"tiny": "scratch", "small": "scratch", "base": "facebook/vit-mae-base"}
+    assert Config.preset("paper", beast={"start": "scratch"}).beast.weights == "scratch"

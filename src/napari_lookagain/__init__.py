@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari_lookagain.config import Config
     from napari_lookagain.errors import InputError
     from napari_lookagain.ethogram import Ethogram, load_ethogram
-    from napari_lookagain.eye import pretrain_eye
+    from napari_lookagain.eyes.pretraining import pretrain_eye
     from napari_lookagain.model.lookagain import LookAgain
     from napari_lookagain.predict import predict
     from napari_lookagain.progress import Progress, drain
@@ -46,7 +46,7 @@ _HOME = {
     "new_session": "session",
     "predict": "predict",
     "pretrain": "train",
-    "pretrain_eye": "eye",
+    "pretrain_eye": "eyes.pretraining",
     "simulate": "simulate",
 }
 

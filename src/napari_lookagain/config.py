@@ -96,8 +96,9 @@ class BeastConfig(Section):
 
     size: Literal["tiny", "small", "base"] = "base"
     """◇ "base" is the paper's ViT-B/16 at 224 pixels; "tiny" takes grey images of 48 pixels, for a CPU."""
-    start: str = "facebook/vit-mae-base"
-    """"scratch", a ViT-MAE of the hub, or a folder: such a model, a BEAST checkpoint, or an encoder made here."""
+    start: str = "auto"
+    """"scratch", a ViT-MAE of the hub, or a folder: such a model, a BEAST checkpoint, or an eye made here. "auto" is
+    the paper's facebook/vit-mae-base for "base", and "scratch" for the other sizes, of which there is none."""
     select: Literal["energy", "random"] = "energy"
     """Which frames to learn from: those that move, as different as can be (appendix B.2), or any."""
     anchors: int = Field(600, ge=2)
@@ -126,6 +127,12 @@ class BeastConfig(Section):
     """Share of an image that a random crop of it shows, drawn for every image of a pair on its own."""
     flip: float = Field(0.5, ge=0, le=1)
     """Share of images mirrored left to right."""
+
+    @property
+    def weights(self) -> str:
+        """What `start` comes to."""
+        ours = "facebook/vit-mae-base" if self.size == "base" else "scratch"
+        return ours if self.start == "auto" else self.start
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> Self:
@@ -259,7 +266,6 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "vision": {"crop_scale": 2.0},
         "beast": {
             "size": "tiny",
-            "start": "scratch",
             "epochs": 60,
             "batch": 32,
             "at_once": 32,

@@ -15,7 +15,7 @@ VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".m4v", ".mpg", ".mpeg", ".webm", ".wm
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Describe a session folder, a model folder, a video or a pose file.
+    """Describe a session folder, a model folder, an eye, a video or a pose file.
 
     Raises
     ------
@@ -24,6 +24,8 @@ def describe(path: Path) -> dict[str, Any]:
     """
     if (path / "weights.safetensors").exists():
         return _describe_model(path)
+    if (path / "encoder.json").exists():
+        return _describe_eye(path)
     if path.is_dir():
         return _describe_session(path)
     if not path.is_file():
@@ -78,6 +80,15 @@ def _describe_model(path: Path) -> dict[str, Any]:
     model = LookAgain.load(path)
     card, look = model.card, model.config.look
     return {"kind": card.kind, "names": list(card.names), "keypoints": list(card.keypoint_names), "budget": look.budget}
+
+
+def _describe_eye(path: Path) -> dict[str, Any]:
+    from napari_lookagain.eyes.kept import told_of
+    from napari_lookagain.vision.encoder import load_encoder
+
+    encoder = load_encoder(path)
+    told = {"encoder": encoder.kind, "image": encoder.size, "width": encoder.width, "patches": encoder.n_patches}
+    return told | (told_of(path) if (path / "metrics.json").exists() else {})
 
 
 def _describe_video(path: Path) -> dict[str, Any]:

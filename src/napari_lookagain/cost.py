@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from napari_lookagain.config import Config
-from napari_lookagain.kept_eyes import kept_eyes
+from napari_lookagain.eyes.kept import kept_eye
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
 
@@ -67,7 +67,7 @@ def segmentation(session: Session, config: Config, device: str = "auto") -> list
         if config.vision.encoder == "pca":
             fitted = min(learnt, _FITTED)
             parts.append(_part("fitting the eye", fitted * session.n_animals, _decoding(session, fitted)))
-        if config.vision.encoder == "beast" and not any(eye.fits(config) for eye in kept_eyes(session)):
+        if config.vision.encoder == "beast" and kept_eye([session], config) is None:
             parts += pretraining_eye(session, config, device)
         parts.append(_looking(session, config, learnt, device))
     for stage, stride, settings, pace in (
@@ -81,7 +81,7 @@ def segmentation(session: Session, config: Config, device: str = "auto") -> list
 
 
 def pretraining_eye(session: Session, config: Config, device: str = "auto") -> list[Part]:
-    """Stages of `eye.pretrain_eye` for one session with a video."""
+    """Stages of `eyes.pretraining.pretrain_eye` for one session with a video."""
     beast = config.beast
     looks = session.n_frames * (session.n_animals if session.has_keypoints else 1)
     anchors = min(beast.anchors, looks)

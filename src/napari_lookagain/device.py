@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import InitProcessGroupKwargs
 
 from napari_lookagain.errors import InputError
 
@@ -25,4 +28,6 @@ def accelerator(device: str) -> Accelerator:
     on_cpu = device == "cpu"
     if not PartialState(cpu=on_cpu).use_distributed:  # accelerate keeps the first device that a process asked for
         AcceleratorState._reset_state(True)
-    return Accelerator(cpu=on_cpu, mixed_precision="bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no")
+    patient = InitProcessGroupKwargs(timeout=timedelta(days=1))  # while the first of several processes reads videos
+    mixed = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
+    return Accelerator(cpu=on_cpu, mixed_precision=mixed, kwargs_handlers=[patient])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,22 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def check_room(folder: Path, size: int, what: str) -> None:
+    """Make sure that so many bytes fit: writing through a memory map to a full disk kills the process.
+
+    Raises
+    ------
+    InputError
+        When they do not.
+    """
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise InputError(
+            f"The disk is full: {what} need {size / 1e9:.3g} GB in {folder}, where {free / 1e9:.3g} GB are free; "
+            "free some space."
+        )
 
 
 def fingerprint(path: str | Path) -> str:

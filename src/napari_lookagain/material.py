@@ -13,13 +13,12 @@ from napari_lookagain.batches import Batches, Recording, hold_out, split, traini
 from napari_lookagain.config import Config
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
-from napari_lookagain.eye import open_encoder
-from napari_lookagain.features import MotionFeatures, trusted
+from napari_lookagain.eyes.opening import check_pooling, open_encoder
+from napari_lookagain.features import MotionFeatures
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
-from napari_lookagain.vision.crops import Crops
 from napari_lookagain.vision.encoder import VisionEncoder, load_encoder
-from napari_lookagain.vision.look import read_by, see
+from napari_lookagain.vision.look import crops_of, read_by, see
 from napari_lookagain.vision.on_the_fly import Seen
 from napari_lookagain.vision.pca import PCAEncoder
 from napari_lookagain.windows import Window
@@ -220,17 +219,19 @@ def _open_eye(
 ) -> Generator[Progress, None, VisionEncoder]:
     """The vision encoder; "pca" is fitted to crops of the training frames, and to no other."""
     if encoder_from is not None:
-        return load_encoder(encoder_from / "encoder", str(accelerator(device).device))
+        encoder = load_encoder(encoder_from / "encoder", str(accelerator(device).device))
+        check_pooling(encoder.name, encoder.n_patches, config)
+        return encoder
     if config.vision.encoder != "pca":
         return (yield from open_encoder(sessions, config, device))
+    check_pooling("pca", PCAEncoder.n_patches, config)
     places = np.concatenate(
         [[(i, t) for t in np.flatnonzero(frames)] for i, frames in enumerate(training) if frames.any()]
     )
     places = places[np.linspace(0, len(places) - 1, min(len(places), PCA_FRAMES)).astype(int)]
     images: list[np.ndarray] = []
     for i, session in enumerate(sessions):
-        placed = trusted(session, config.features.confidence_threshold)  # as when they are looked at
-        crops = Crops(placed, config.vision.crop, config.vision.crop_scale, PCA_SIZE)
+        crops = crops_of(session, config, PCA_SIZE)
         with session.open_video() as video:
             for t, frame in video.frames(places[places[:, 0] == i, 1], grey=True):
                 images += [crops.cut(frame, t, animal) for animal in range(session.n_animals)]

@@ -21,6 +21,7 @@ from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
 from napari_lookagain.features import MotionFeatures
+from napari_lookagain.files import check_room
 from napari_lookagain.model.grounding import select_frames
 from napari_lookagain.model.lookagain import LookAgain
 from napari_lookagain.progress import Progress
@@ -287,9 +288,7 @@ def _motion_key(model: LookAgain, session: Session) -> str:
 def _open_arrays(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
     """Zeros in files of a new folder: a memory map keeps a long recording out of memory."""
     folder.mkdir(parents=True)
-    wanted = sum(4 * int(np.prod(shape)) for shape in shapes.values())
-    if wanted > shutil.disk_usage(folder).free:  # writing through a map to a full disk kills the process
-        raise InputError(f"The disk is full: the motion of this recording needs {wanted / 1e9:.2f} GB in {folder}.")
+    check_room(folder, sum(4 * int(np.prod(shape)) for shape in shapes.values()), "the features of motion")
     return {name: open_memmap(folder / f"{name}.npy", "w+", np.float32, shape) for name, shape in shapes.items()}
 
 

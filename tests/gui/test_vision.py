@@ -35,7 +35,7 @@ def kept(mice, tiny, tmp_path_factory):
     """A session folder that keeps an eye; not to be changed."""
     import torch
 
-    from napari_lookagain.eye import pretrain_eye
+    from napari_lookagain.eyes.pretraining import pretrain_eye
     from napari_lookagain.progress import drain
 
     torch.set_num_threads(1)
@@ -84,9 +84,9 @@ def test_an_eye_is_pretrained_by_a_button_and_told_of(qtbot, dock, step, wait, c
     assert "The tiny eye was pretrained on 24 moments" in step.about.text()
     assert dock.vision.header.text() == "Vision   ·   tiny eye"
     assert step.show_it.isEnabled()
-    from napari_lookagain.eye import kept_eye
+    from napari_lookagain.eyes.kept import kept_eye
 
-    assert kept_eye(session, dock.run_step.settings.config()) == step.eye.folder  # the run will find it
+    assert kept_eye([session], dock.run_step.settings.config()) == step.eye.folder  # the run will find it
     click(step.pretrain)
     wait()
     assert "has this eye already" in step.panel.message.text.text()
@@ -97,7 +97,7 @@ def test_a_pretraining_that_was_cut_off_goes_on(qtbot, dock, step, wait, click, 
     dock.run_step.settings.changed.emit()
     dock.open(session)
     click(step.pretrain)
-    qtbot.waitUntil(lambda: any((session.path / "beast").glob("*/pretraining.pt")), timeout=60_000)
+    qtbot.waitUntil(lambda: any((session.path / "beast").glob("*/pretraining-*.pt")), timeout=60_000)
     qtbot.waitUntil(step.panel.loss.isVisible)
     click(step.panel.cancel)
     wait()

@@ -239,5 +239,5 @@ def test_images_of_another_kind_are_refused() -> None:
 
 
 def test_an_eye_that_was_not_pretrained_cannot_be_loaded() -> None:
-    with pytest.raises(InputError, match=r"'beast' is fitted on a session's own crops .* pretrain_beast"):
+    with pytest.raises(InputError, match=r"'beast' is fitted on a session's own crops .* lookagain beast pretrain"):
         load_encoder("beast")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import weakref
 from collections import Counter
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from napari_lookagain.progress import drain
 from napari_lookagain.vision import beast_training
 from napari_lookagain.vision.beast import Beast, BeastShape
 from napari_lookagain.vision.beast_batches import augmented, draw_batches, take_images
-from napari_lookagain.vision.beast_training import train_beast
+from napari_lookagain.vision.beast_training import BeastObjective, train_beast
 
 SHAPE = BeastShape(16, 4, 1, 16, 1, 2, 32, 8, 1, 1, 16, projection_width=8, spread=0.1)
 SETTINGS = {"size": "tiny", "start": "scratch", "epochs": 3, "batch": 8, "at_once": 8, "learning_rate": 0.1}
@@ -182,15 +183,25 @@ def test_a_loss_that_is_no_number_is_told_in_one_sentence():
 
 
 def test_images_that_do_not_fit_into_memory_are_told_with_how_many_would(monkeypatch):
-    run = beast_training._pass
+    forward = BeastObjective.forward
+    held = []
 
-    def small(place, objective, images, share):
+    def small(self, images):
         if len(images) > 5:
+            made = torch.ones(1)
+            held.append(weakref.ref(made))
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return run(place, objective, images, share)
+        assert all(each() is None for each in held)  # what a pass that failed has made is let go
+        return forward(self, images)
 
-    monkeypatch.setattr(beast_training, "_pass", small)
+    monkeypatch.setattr(BeastObjective, "forward", small)
     with pytest.raises(InputError, match=r"8 images of 16 pixels do not fit .* use --set beast\.at_once=4"):
+        drain(train_beast(model(), triplets(), config(), device="cpu"))
+
+
+def test_a_batch_that_leaves_a_process_without_a_pair_is_refused(monkeypatch):
+    monkeypatch.setattr("accelerate.Accelerator.num_processes", 8)
+    with pytest.raises(InputError, match=r"12 anchors in batches of 8 images leave fewer than two for each of 8 proc"):
         drain(train_beast(model(), triplets(), config(), device="cpu"))
 
 

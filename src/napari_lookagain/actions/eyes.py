@@ -11,9 +11,10 @@ import numpy as np
 from napari_lookagain.actions.config import ActionConfig
 from napari_lookagain.actions.features import Eyes, eye_of
 from napari_lookagain.device import accelerator
-from napari_lookagain.eye import crops_of, open_encoder
+from napari_lookagain.eyes.opening import open_encoder
 from napari_lookagain.progress import Progress
 from napari_lookagain.vision.encoder import VisionEncoder, load_encoder, save_encoder
+from napari_lookagain.vision.look import crops_of
 from napari_lookagain.vision.pca import PCAEncoder
 
 if TYPE_CHECKING:

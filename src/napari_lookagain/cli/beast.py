@@ -33,8 +33,10 @@ def pretrain(
 ) -> None:
     """Pretrain the eye on the frames that move and differ; no labels are needed."""
     from napari_lookagain.config import Config
-    from napari_lookagain.eye import pretrain_eye, told_of
-    from napari_lookagain.eye_pictures import draw_eye
+    from napari_lookagain.device import accelerator
+    from napari_lookagain.eyes.kept import told_of
+    from napari_lookagain.eyes.pictures import draw_eye
+    from napari_lookagain.eyes.pretraining import pretrain_eye
 
     changes = changes_of(settings, seed)
     if size is not None:
@@ -42,7 +44,10 @@ def pretrain(
     config = Config.preset(preset, **changes)  # type: ignore[arg-type]  # preset refuses other words
     sessions = [_open(path) for path in recordings]
     watch(pretrain_eye(sessions, config, out, device=device))
-    watch(draw_eye(out, sessions[0], out, seed=seed))
+    place = accelerator(device)
+    if not place.is_main_process:  # one of several that share the work
+        return
+    watch(draw_eye(out, sessions[0], out, seed=seed, device=str(place.device)))
     show({"folder": str(out), **told_of(out)}, as_json)
 
 
@@ -58,9 +63,10 @@ def embed(
 ) -> None:
     """Write the features of every frame."""
     from napari_lookagain.device import accelerator
-    from napari_lookagain.eye import crops_of, settings_of
+    from napari_lookagain.eyes.kept import settings_of
     from napari_lookagain.vision.embed import embed as embed_frames
     from napari_lookagain.vision.encoder import load_encoder
+    from napari_lookagain.vision.look import crops_of
 
     if what not in ("cls", "patches", "mean"):
         raise InputError(f"There are no features {what!r}; choose cls, patches or mean.")
@@ -85,7 +91,7 @@ def pictures(
 ) -> None:
     """Draw what the eye has learnt: hidden patches painted, patches it takes for alike, and its losses."""
     from napari_lookagain.device import accelerator
-    from napari_lookagain.eye_pictures import draw_eye
+    from napari_lookagain.eyes.pictures import draw_eye
 
     place = str(accelerator(device).device)
     pages = watch(draw_eye(eye, _open(recording), out, examples, seed, place))

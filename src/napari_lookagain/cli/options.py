@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 Folder = Annotated[Path, typer.Argument(help="The session folder.")]
 Sessions = Annotated[list[Path], typer.Argument(help="Session folders, NAME.lookagain.")]
 Budget = Annotated[float | None, typer.Option(help="Share of frames to look at, 0–1; without a video it is 0.")]
-Encoder = Annotated[str, typer.Option(help="pca, qwen3-vl, dinov2, vit-mae, clip, videomae, a hub name or a folder.")]
+Encoder = Annotated[
+    str, typer.Option(help="pca, beast, qwen3-vl, dinov2, vit-mae, clip, videomae, a hub name, a folder.")
+]
 Preset = Annotated[str, typer.Option(help="quick: minutes on two cores; paper: the paper's values and forms.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as look.select=topk; may be repeated.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]

@@ -196,6 +196,8 @@ class LookAgain(nn.Module):
         """
         folder = Path(folder)
         told = _read_json(folder / "config.json")
+        if "card" not in told and (folder / "encoder.json").exists():
+            raise InputError(f"{folder} holds an eye, not a model; name it with --encoder when a model is trained.")
         if told.get("kind") == "actions":
             raise InputError(f"{folder} holds action segmentation heads, not this model; apply them with predict.")
         schema = told.get("schema")

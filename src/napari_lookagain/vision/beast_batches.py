@@ -43,7 +43,8 @@ def augmented(images: Tensor, area: tuple[float, float], flip: float) -> Tensor:
     zero = torch.zeros_like(x)
     crop = torch.stack([torch.stack([width * mirror, zero, x], -1), torch.stack([zero, height, y], -1)], 1)  # (B, 2, 3)
     grid = affine_grid(crop, list(images.shape), align_corners=False)
-    return grid_sample(images, grid, padding_mode="border", align_corners=False)
+    edge = 1 - 1 / images.shape[-1]  # the middle of the outermost pixels, beyond which they go on
+    return grid_sample(images, grid.clamp(-edge, edge), align_corners=False)
 
 
 def take_images(triplets: np.ndarray, part: np.ndarray, pairs: bool) -> np.ndarray:

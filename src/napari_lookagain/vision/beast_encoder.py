@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import asdict
 from functools import cached_property
 from hashlib import blake2b
@@ -18,11 +18,12 @@ from transformers import ViTMAEModel
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
+from napari_lookagain.progress import Progress, drain
 from napari_lookagain.vision.beast import Beast, BeastShape
 from napari_lookagain.vision.encoder import What
 
 _SHAPE, _WEIGHTS = "beast.json", "encoder.safetensors"
-_AT_ONCE = 64  # images in one forward pass; bounds the memory whatever the caller asks for
+_AT_ONCE = 16  # images in one forward pass; bounds the memory whatever the caller asks for
 _KINDS: tuple[What, ...] = ("mean", "cls", "patches")
 
 
@@ -71,7 +72,7 @@ class BeastEncoder:
         vit.load_state_dict(beast.vit_mae.vit.state_dict())
         encoder = cls(vit, beast.shape, beast.mean, beast.std, None, device)
         if images is not None:
-            encoder.scale = encoder._measure(images)
+            drain(encoder.take_scale(images))
         return encoder
 
     @property
@@ -127,6 +128,20 @@ class BeastEncoder:
             features[start : start + len(kept)] = kept.numpy()
         return features
 
+    def take_scale(self, images: np.ndarray) -> Generator[Progress, None, None]:
+        """Take center and deviation of every kind of features over images (N, S, S[, 3]) uint8 as their scale."""
+        self.scale = {}
+        sums = {what: torch.zeros(2, self.width, dtype=torch.float64) for what in _KINDS}
+        for start, tokens in self._tokens(images):
+            own = {"mean": tokens[:, 1:].mean(1), "cls": tokens[:, 0], "patches": tokens[:, 1:].flatten(0, 1)}
+            for what in _KINDS:
+                found = own[what].double()
+                sums[what] += torch.stack([found.mean(0), found.square().mean(0)]) * len(tokens) / len(images)
+            yield Progress(start + len(tokens), len(images), "scaling what the eye sees")
+        for what, (center, square) in sums.items():
+            deviation = (square - center**2).clamp_min(0).mean().sqrt().clamp_min(1e-9)
+            self.scale[what] = torch.stack([center, deviation.expand_as(center)]).float()
+
     def save(self, folder: Path) -> None:
         """Write sizes and weights to a folder, as `beast.json` and `encoder.safetensors`."""
         with atomic_path(Path(folder) / _SHAPE) as path:
@@ -170,20 +185,6 @@ class BeastEncoder:
             with torch.inference_mode():
                 tokens = self.vit(pixels, noise=order.expand(len(pixels), -1)).last_hidden_state
             yield start, tokens.float().cpu()
-
-    def _measure(self, images: np.ndarray) -> dict[What, Tensor]:
-        """Center and deviation of every kind of features over images, (2, D_v) each."""
-        sums = {what: torch.zeros(2, self.width, dtype=torch.float64) for what in _KINDS}
-        for _, tokens in self._tokens(images):
-            own = {"mean": tokens[:, 1:].mean(1), "cls": tokens[:, 0], "patches": tokens[:, 1:].flatten(0, 1)}
-            for what in _KINDS:
-                found = own[what].double()
-                sums[what] += torch.stack([found.mean(0), found.square().mean(0)]) * len(tokens) / len(images)
-        scale = {}
-        for what, (center, square) in sums.items():
-            deviation = (square - center**2).clamp_min(0).mean().sqrt().clamp_min(1e-9)
-            scale[what] = torch.stack([center, deviation.expand_as(center)]).float()
-        return scale
 
     def _state(self) -> dict[str, Tensor]:
         state = {f"vit.{name}": value.float().cpu().contiguous() for name, value in self.vit.state_dict().items()}

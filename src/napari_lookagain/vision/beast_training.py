@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,12 +22,9 @@ from napari_lookagain.progress import Progress
 from napari_lookagain.vision.beast import Beast, beast_losses
 from napari_lookagain.vision.beast_batches import augmented, draw_batches, take_images
 
-if TYPE_CHECKING:
-    from accelerate import Accelerator
-
 _CLIP = 1.0  # norm of the gradient; the paper does not state one
 _FEWEST = 4  # images that can be contrasted
-_BETAS = (0.9, 0.95)  # of AdamW, as in MAE; the paper does not state them
+_SECOND_BETA = 0.95  # of AdamW, as in MAE; the first goes from 0.95 to 0.85 and back, as OneCycleLR does by default
 
 
 @dataclass
@@ -37,13 +34,16 @@ class BeastHistory:
     Parameters
     ----------
     loss, reconstruct, contrast, told
-        As `beast_losses` names them; those that are not learnt stay empty.
+        As `beast_losses` names them; those that are not learnt stay empty. Of several processes those of the first.
+    seconds
+        What all epochs took.
     """
 
     loss: list[float] = field(default_factory=list)
     reconstruct: list[float] = field(default_factory=list)
     contrast: list[float] = field(default_factory=list)
     told: list[float] = field(default_factory=list)
+    seconds: float = field(default=0.0, compare=False)
 
 
 class BeastObjective(nn.Module):
@@ -62,7 +62,8 @@ class BeastObjective(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Losses of images (B, S, S[, 3]) uint8, anchors first; see `beast_losses`."""
-        seen = augmented(self.beast.normalized(images), self.config.crop_area, self.config.flip)  # (B, C, S, S)
+        with torch.autocast(images.device.type, enabled=False):  # half precision is too coarse for places
+            seen = augmented(self.beast.normalized(images), self.config.crop_area, self.config.flip)  # (B, C, S, S)
         return beast_losses(self.beast(seen), seen, self.config, self.beast.shape.patch_size)
 
 
@@ -111,7 +112,9 @@ def train_beast(
     if checkpoint is not None and checkpoint.exists():
         history = loop.resume(read_checkpoint(checkpoint, key, loop.place.device))
     for epoch in range(len(history.loss), config.epochs):
+        begun = time.monotonic()
         told = yield from loop.epoch(triplets, seed, epoch)
+        history.seconds += time.monotonic() - begun
         for name, value in told.items():
             getattr(history, name).append(value)
         last = epoch + 1 == config.epochs
@@ -131,10 +134,16 @@ class _Loop:
         self.place = accelerator(device)
         self.pairs = config.contrast_weight > 0
         self.n_updates = math.ceil(n_anchors / (config.batch // 2 if self.pairs else config.batch))  # of an epoch
+        if n_anchors // self.n_updates < _FEWEST // 2 * self.place.num_processes:
+            raise InputError(
+                f"{n_anchors} anchors in batches of {config.batch} images leave fewer than two for each of "
+                f"{self.place.num_processes} processes; raise beast.batch or beast.anchors, or start fewer processes."
+            )
         objective = BeastObjective(beast, config).to(self.place.device)
         self.parameters = [p for p in objective.parameters() if p.requires_grad]
         rate = config.learning_rate * config.batch / 256
-        optimizer = torch.optim.AdamW(self.parameters, rate, betas=_BETAS, weight_decay=config.weight_decay)
+        betas = (0.95, _SECOND_BETA)
+        optimizer = torch.optim.AdamW(self.parameters, rate, betas=betas, weight_decay=config.weight_decay)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
             rate,
@@ -187,12 +196,7 @@ class _Loop:
             images = torch.from_numpy(take_images(triplets, part, self.pairs)).to(self.place.device)
             share = part.shape[1] / drawn.shape[1]
             with self.place.no_sync(self.model) if i + 1 < n_parts else nullcontext():
-                try:
-                    told = _pass(self.place, self.model, images, share)
-                except RuntimeError as error:  # a CUDA device raises a kind of it, a CPU just this
-                    if not _is_memory(error):
-                        raise
-                    raise InputError(_too_large(self.place, self.model, images)) from error
+                told = self._pass(images, share)
             numbers = {name: float(value.detach()) for name, value in told.items()}
             if not math.isfinite(numbers["loss"]):
                 raise InputError(
@@ -201,30 +205,46 @@ class _Loop:
                 )
             yield numbers, share
 
-
-def _pass(place: Accelerator, model: nn.Module, images: Tensor, share: float) -> dict[str, Tensor]:
-    """Forward and backward."""
-    with place.autocast():
-        told: dict[str, Tensor] = model(images)
-    place.backward(told["loss"] * share)
-    return told
-
-
-def _is_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
-def _too_large(place: Accelerator, model: nn.Module, images: Tensor) -> str:
-    """Say that images do not fit into memory, and how many would, which is found by trying."""
-    fits = len(images) // 2
-    while fits >= _FEWEST:
+    def _pass(self, images: Tensor, share: float) -> dict[str, Tensor]:
+        """Forward and backward; says how many images would fit into memory when these do not."""
+        too_large = False
         try:
-            model.zero_grad()
-            _pass(place, model, images[:fits], 1.0)
-            break
+            return self._forward_and_back(images, share)
         except RuntimeError as error:
             if not _is_memory(error):
                 raise
+            too_large = True
+        assert too_large  # out of the exception, whose traceback holds all that the pass has made
+        fits = self._largest_that_fits(images)
+        way = f"use --set beast.at_once={fits}" if fits >= _FEWEST else "use a smaller model with --set beast.size=tiny"
+        raise InputError(
+            f"{len(images)} images of {images.shape[1]} pixels do not fit into the memory of {self.place.device}; "
+            f"{way}."
+        )
+
+    def _forward_and_back(self, images: Tensor, share: float) -> dict[str, Tensor]:
+        with self.place.autocast():
+            told: dict[str, Tensor] = self.model(images)
+        self.place.backward(told["loss"] * share)
+        return told
+
+    def _largest_that_fits(self, images: Tensor) -> int:
+        """Found by trying; of several processes none tries alone, as the others would wait for its gradients."""
+        fits = len(images) // 2
+        while fits >= _FEWEST and self.place.num_processes == 1:
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            try:
+                self.optimizer.zero_grad()
+                self._forward_and_back(images[:fits], 1.0)
+                break
+            except RuntimeError as error:
+                if not _is_memory(error):
+                    raise
             fits //= 2
-    way = f"use --set beast.at_once={fits}" if fits >= _FEWEST else "use a smaller model with --set beast.size=tiny"
-    return f"{len(images)} images of {images.shape[1]} pixels do not fit into the memory of {place.device}; {way}."
+        return fits
+
+
+def _is_memory(error: RuntimeError) -> bool:
+    """Whether memory was too small; devices raise kinds of RuntimeError, a CPU just this."""
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error) or "allocate memory" in str(error)

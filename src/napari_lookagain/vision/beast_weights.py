@@ -35,7 +35,7 @@ _LEVELS = 5  # folders above a public checkpoint in which its config.yaml may li
 
 
 def start_beast(config: BeastConfig) -> Beast:
-    """Make the model that pretraining starts with, on the CPU, by `config.start`.
+    """Make the model that pretraining starts with, on the CPU, by `config.weights`.
 
     "scratch": random weights of `config.size`. A name of the hub, or a folder in its layout: a ViT-MAE, whose decoder
     starts anew, with a warning, where it is not there; the projection always does. A folder with a ``config.yaml`` and
@@ -54,9 +54,9 @@ def start_beast(config: BeastConfig) -> Beast:
         When there are no such weights, they are damaged, incomplete, of another model or size, or come with more than
         weights, which might run code.
     """
-    if config.start == "scratch":
+    if config.weights == "scratch":
         return Beast(SHAPES[config.size], config.mask_ratio)
-    place = Path(config.start)
+    place = Path(config.weights)
     if (place / _ENCODER).is_file():
         beast = load_beast(place)
         _refuse_other_size(beast.shape, config)
@@ -69,7 +69,7 @@ def start_beast(config: BeastConfig) -> Beast:
             f"{place} holds no weights to start from: expected a model in the hub's layout (config.json), a BEAST "
             f"checkpoint (config.yaml) or what pretraining wrote ({_ENCODER}); name another folder, or {_OTHERWISE}."
         )
-    return _from_hub(ALIASES.get(config.start, config.start), config)
+    return _from_hub(ALIASES.get(config.weights, config.weights), config)
 
 
 def save_beast(beast: Beast, encoder: BeastEncoder, folder: str | Path) -> None:
@@ -290,6 +290,6 @@ def _refuse_other_size(shape: BeastShape, config: BeastConfig) -> None:
             for name, (side, patch, width, depth) in ((name, sizes(shape)), (config.size, sizes(SHAPES[config.size])))
         )
         raise InputError(
-            f"{config.start} holds a model of the size {got}, but {asked} was asked for; use --set beast.size={name}, "
-            f"or {_OTHERWISE}."
+            f"{config.weights} holds a model of the size {got}, but {asked} was asked for; "
+            f"use --set beast.size={name}, or {_OTHERWISE}."
         )

@@ -144,6 +144,14 @@ class Crops:
         return center, up
 
 
+def present(session: Session, crops: Crops, frames: slice = slice(None)) -> np.ndarray:
+    """(T, A) bool: whether there is an animal to be seen; whole frames, of one column, always show something."""
+    points = session.keypoints[frames]
+    if crops.kind == "frame":
+        return np.ones((len(points), 1), bool)
+    return np.isfinite(points[..., 0]).any(axis=2)
+
+
 def _fill(values: np.ndarray, never: np.ndarray | float) -> None:
     """Give every frame without a value (T[, C], NaN) that of the nearest frame in time with one, or else `never`."""
     missing = np.isnan(values).reshape(len(values), -1).any(axis=1)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.format import open_memmap
 
-from napari_lookagain.errors import InputError
-from napari_lookagain.files import atomic_path
+from napari_lookagain.files import atomic_path, check_room
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
-from napari_lookagain.vision.crops import Crops
+from napari_lookagain.vision.crops import Crops, present
 from napari_lookagain.vision.encoder import VisionEncoder, What
 
 _AT_ONCE = 64  # images
@@ -30,7 +28,8 @@ def embed(
         What is looked at, by whom, and at which part of the frame.
     out
         File, .npy: float32; patches as float16. Whole frames give (T, D_v), or (T, P, D_v) for patches; crops have the
-        animals in between, (T, A, …). One that is there is written over when the new one is whole.
+        animals in between, (T, A, …), and are NaN where an animal is absent. One that is there is written over when the
+        new one is whole.
     what
         "cls", "patches", or "mean" over patches.
 
@@ -45,14 +44,12 @@ def embed(
         When the encoder has no such features, the video cannot be read, or the disk is full.
     """
     animals = range(1 if crops.kind == "frame" else session.n_animals)
+    there = present(session, crops)  # (T, A)
     own = (encoder.n_patches, encoder.width) if what == "patches" else (encoder.width,)
     shape = (session.n_frames, *(() if crops.kind == "frame" else (len(animals),)), *own)
     kind = np.dtype(np.float16 if what == "patches" else np.float32)
-    need = int(np.prod(shape)) * kind.itemsize
-    folder = out.parent if out.parent.is_dir() else Path()
-    if need > shutil.disk_usage(folder).free:  # writing through a map to a full disk kills the process
-        raise InputError(f"The disk is full: the features need {need / 1e9:.3g} GB in {folder.resolve()}.")
     with atomic_path(out) as temporary, session.open_video() as video:
+        check_room(out.parent, int(np.prod(shape)) * kind.itemsize, "the features")
         written = open_memmap(temporary, "w+", kind, shape)
         rows = written.reshape(session.n_frames * len(animals), *own)
         waiting: list[np.ndarray] = []
@@ -64,5 +61,6 @@ def embed(
                 done += len(waiting)
                 waiting = []
             yield Progress(t + 1, session.n_frames, "encoding every frame")
+        rows[~there.ravel()] = np.nan
         written.flush()
     return shape

@@ -104,7 +104,8 @@ def load_encoder(folder_or_name: str | Path, device: str = "cpu") -> VisionEncod
     if str(folder_or_name) in ("pca", "beast"):
         raise InputError(
             f"The encoder {str(folder_or_name)!r} is fitted on a session's own crops and has no weights before; "
-            "name the folder in which a fitted one was saved, or fit one with PCAEncoder.fit or pretrain_beast."
+            "name the folder in which a fitted one was saved, or make one with PCAEncoder.fit or lookagain beast "
+            "pretrain."
         )
     if not (Path(folder_or_name) / _FILE).is_file():
         from napari_lookagain.vision.hub import HubEncoder

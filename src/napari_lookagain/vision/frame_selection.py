@@ -11,7 +11,7 @@ import numpy as np
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.progress import Progress
-from napari_lookagain.vision.crops import Crops
+from napari_lookagain.vision.crops import Crops, present
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session
@@ -28,7 +28,6 @@ def choose_anchors(
     n_anchors: int,
     *,
     select: Literal["energy", "random"] = "energy",
-    allowed: np.ndarray | None = None,
     seed: int = 0,
 ) -> Generator[Progress, None, np.ndarray]:
     """Choose frames that move and differ (appendix B.2 of the BEAST paper).
@@ -51,8 +50,6 @@ def choose_anchors(
         How many are wanted. Where fewer move, those that do are taken, with a warning.
     select
         "random" draws them, moving or not.
-    allowed
-        (T,) bool: frames that may be learnt from, anchors and their neighbors alike; all by default.
     seed
         Of the draw and of k-means.
 
@@ -64,7 +61,7 @@ def choose_anchors(
     Returns
     -------
     np.ndarray
-        (N, 2) frame and animal of every anchor, in their order; the frames before and after are there and allowed.
+        (N, 2) frame and animal of every anchor, in their order; there are a frame before and a frame after.
 
     Raises
     ------
@@ -72,7 +69,7 @@ def choose_anchors(
         When nothing moves in the video, or there are fewer than 4 frames to choose from.
     """
     watched = yield from _watch(session, Crops(session, crops.kind, crops.scale, THUMBNAIL))
-    rows = _candidates(session, np.ones(session.n_frames, bool) if allowed is None else allowed, watched)
+    rows = _candidates(session, crops, watched)
     if select == "energy":
         rows = _moving(session, rows, watched.energy[rows[:, 0], rows[:, 1]], n_anchors)
     _check_enough(session, len(rows), n_anchors)
@@ -139,23 +136,19 @@ def _watch(session: Session, crops: Crops) -> Generator[Progress, None, _Watched
     return _Watched(energy, kept, step)
 
 
-def _candidates(session: Session, allowed: np.ndarray, watched: _Watched) -> np.ndarray:
-    """(N, 2) frames whose neighbors may be learnt from, too, and the animals that are there."""
-    n_animals = watched.energy.shape[1]
+def _candidates(session: Session, crops: Crops, watched: _Watched) -> np.ndarray:
+    """(N, 2) frames that have neighbors, and the animals that are there."""
     frames = np.zeros(session.n_frames, bool)
-    frames[1:-1] = allowed[:-2] & allowed[1:-1] & allowed[2:]
+    frames[1:-1] = True
     frames[np.arange(session.n_frames) % watched.step != 0] = False
-    there = np.repeat(frames[:, None], n_animals, axis=1)
-    if session.has_keypoints and n_animals == session.n_animals:
-        there &= np.isfinite(session.keypoints[..., 0]).any(axis=2)
-    return np.argwhere(there)
+    return np.argwhere(frames[:, None] & present(session, crops))
 
 
 def _check_enough(session: Session, n_found: int, n_anchors: int) -> None:
     if n_found < _FEWEST:
         raise InputError(
             f"{session.recording} has {n_found} frames that the eye could learn from, expected at least {_FEWEST}; "
-            "give a longer video, or leave fewer frames out."
+            "give a longer video."
         )
     if n_found < n_anchors:
         warnings.warn(
@@ -168,7 +161,9 @@ def _check_enough(session: Session, n_found: int, n_anchors: int) -> None:
 
 def _moving(session: Session, rows: np.ndarray, energy: np.ndarray, n_anchors: int) -> np.ndarray:
     """The upper half by motion energy; where that is too few, all that move."""
-    if len(rows) and not (energy > 0).any():
+    if not len(rows):
+        return rows
+    if not (energy > 0).any():
         raise InputError(
             f"Nothing moves in the video of {session.recording}: every frame is like the one before, so there is "
             "nothing to learn; check that it is the right video."

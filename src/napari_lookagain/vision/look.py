@@ -44,6 +44,12 @@ def open_features(session: Session, encoder: VisionEncoder, crops: Crops, what: 
     return FeatureCache(session.features_folder, key, _shape(session, encoder, crops, what))
 
 
+def crops_of(session: Session, config: Config, size: int) -> Crops:
+    """What an encoder of this size is shown of a session; crops are placed by keypoints that the model trusts."""
+    placed = trusted(session, config.features.confidence_threshold)
+    return Crops(placed, config.vision.crop, config.vision.crop_scale, size)
+
+
 def read_by(config: Config) -> What:
     """What the pooling of a model reads of an image."""
     return "patches" if config.vision.pooling == "attention" else "mean"
@@ -54,11 +60,10 @@ def see(
 ) -> Generator[Progress, None, Seen]:
     """Look with the configured crops and keep what is seen in the session's folder; see `look`.
 
-    Crops are placed by the keypoints that the motion encoder trusts, too. Where nothing is to be kept
-    (`vision.keep`), nothing is looked at before it is read.
+    Where nothing is to be kept (`vision.keep`), nothing is looked at before it is read.
     """
     session = trusted(session, config.features.confidence_threshold)
-    crops = Crops(session, config.vision.crop, config.vision.crop_scale, encoder.size)
+    crops = crops_of(session, config, encoder.size)
     if not config.vision.keep:
         return OnTheFly(session, encoder, crops, what)
     return (yield from look(session, encoder, crops, looked, open_features(session, encoder, crops, what), what))

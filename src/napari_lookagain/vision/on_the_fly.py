@@ -12,6 +12,7 @@ from napari_lookagain.vision.encoder import VisionEncoder, What
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session
+    from napari_lookagain.video import Video
 
 _AT_ONCE = 64  # images
 
@@ -26,6 +27,7 @@ class OnTheFly:
 
     def __init__(self, session: Session, encoder: VisionEncoder, crops: Crops, what: What) -> None:
         self._session, self._encoder, self._crops, self._what = session, encoder, crops, what
+        self._video: Video | None = None  # opening one reads through the whole file
 
     def missing(self, rows: np.ndarray) -> np.ndarray:
         """Nothing of rows (N, 2) is missing, for it is made when it is read: (0, 2)."""
@@ -44,16 +46,16 @@ class OnTheFly:
         out = np.empty((len(rows), width), np.float32)
         waiting: list[tuple[int, np.ndarray]] = []
         order = np.argsort(rows[:, 0], kind="stable")
-        with self._session.open_video() as video:
-            frames = video.frames(np.unique(rows[:, 0]), grey=self._encoder.grey)
-            t, frame = -1, np.zeros(0)
-            for i in order.tolist():
-                while t < rows[i, 0]:
-                    t, frame = next(frames)
-                waiting.append((i, self._crops.cut(frame, t, int(rows[i, 1]))))
-                if len(waiting) == _AT_ONCE:
-                    self._encode(waiting, out)
-                    waiting = []
+        self._video = self._video or self._session.open_video()
+        frames = self._video.frames(np.unique(rows[:, 0]), grey=self._encoder.grey)
+        t, frame = -1, np.zeros(0)
+        for i in order.tolist():
+            while t < rows[i, 0]:
+                t, frame = next(frames)
+            waiting.append((i, self._crops.cut(frame, t, int(rows[i, 1]))))
+            if len(waiting) == _AT_ONCE:
+                self._encode(waiting, out)
+                waiting = []
         if waiting:
             self._encode(waiting, out)
         return out

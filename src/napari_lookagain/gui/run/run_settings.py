@@ -57,8 +57,7 @@ class RunSettings(QWidget):
         config = Config.preset(self.preset.currentText(), **changes)
         if self._eye_size == config.beast.size:
             return config
-        # the weights that a preset starts from are of its own size
-        return config.updated(beast={"size": self._eye_size, "start": "scratch"})
+        return config.updated(beast={"size": self._eye_size})
 
     def take(self, config: Config, budget: float) -> None:
         """Show the settings that an earlier run was made with."""

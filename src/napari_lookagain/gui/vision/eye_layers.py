@@ -13,7 +13,7 @@ from napari_lookagain.gui.layers.session_layers import SessionLayers
 from napari_lookagain.session import Session
 
 if TYPE_CHECKING:
-    from napari_lookagain.eye_pictures import Glimpse
+    from napari_lookagain.eyes.pictures import Glimpse
 
 COLORS, PAINTED = "patch colors", "reconstruction"
 EYE = (PAINTED, COLORS)

@@ -13,7 +13,7 @@ from napari_lookagain.gui.state import SessionState
 from napari_lookagain.gui.vision.eye_layers import EyeLayers
 
 if TYPE_CHECKING:
-    from napari_lookagain.eye_pictures import Glimpse, Sight
+    from napari_lookagain.eyes.pictures import Glimpse, Sight
 
 
 class Looker:

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QLabel, QVBoxLayout, QWidget
 from napari_lookagain import cost
 from napari_lookagain.config import BeastConfig, Config
 from napari_lookagain.cost import in_words
+from napari_lookagain.eyes.kept import KeptEye, cut_off, kept_eyes
 from napari_lookagain.gui.buttons import button, row_of
 from napari_lookagain.gui.jobs.job_panel import JobPanel
 from napari_lookagain.gui.jobs.jobs import Job, Jobs
@@ -21,12 +22,11 @@ from napari_lookagain.gui.run.run_settings import hint
 from napari_lookagain.gui.session.recent import known_factors, remember_factors
 from napari_lookagain.gui.vision.eye_layers import COLORS, PAINTED, EyeLayers
 from napari_lookagain.gui.vision.looker import Looker
-from napari_lookagain.kept_eyes import KeptEye, cut_off, kept_eyes
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
 
 if TYPE_CHECKING:
-    from napari_lookagain.eye_pictures import Sight
+    from napari_lookagain.eyes.pictures import Sight
 
 SIZES = get_args(BeastConfig.model_fields["size"].annotation)
 _NONE = "No eye of this size has been pretrained on this video."
@@ -231,15 +231,16 @@ def _about(eye: KeptEye) -> str:
 
 def _pretrain(session: Session, config: Config) -> Generator[Progress, None, bool]:
     """Pretrain an eye, unless there is one; gives whether it is new."""
-    from napari_lookagain.eye import kept_eye, pretrain_eye  # imports torch, which takes seconds
+    from napari_lookagain.eyes.kept import kept_eye
+    from napari_lookagain.eyes.pretraining import pretrain_eye  # imports torch, which takes seconds
 
-    if kept_eye(session, config) is not None:
+    if kept_eye([session], config) is not None:
         return False
     yield from pretrain_eye([session], config)
     return True
 
 
 def _open_sight(folder: Any, session: Session) -> Generator[Progress, None, Sight]:
-    from napari_lookagain.eye_pictures import open_sight
+    from napari_lookagain.eyes.pictures import open_sight
 
     return (yield from open_sight(folder, session))

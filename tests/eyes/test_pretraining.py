@@ -14,13 +14,15 @@ from numpy.testing import assert_array_equal
 
 from napari_lookagain.config import Config
 from napari_lookagain.errors import InputError
-from napari_lookagain.eye import crops_of, kept_eye, pretrain_eye, settings_of
+from napari_lookagain.eyes.kept import kept_eye, settings_of
+from napari_lookagain.eyes.pretraining import pretrain_eye
 from napari_lookagain.material import gather
 from napari_lookagain.progress import drain
 from napari_lookagain.session import load_session, new_session
 from napari_lookagain.vision import beast_training
 from napari_lookagain.vision.embed import embed
 from napari_lookagain.vision.encoder import load_encoder
+from napari_lookagain.vision.look import crops_of
 
 torch.set_num_threads(1)
 
@@ -34,9 +36,9 @@ def images(n: int = 4) -> np.ndarray:
 
 
 def test_an_eye_is_kept_in_the_session_and_found_again(session):
-    assert kept_eye(session, config()) is None
+    assert kept_eye([session], config()) is None
     encoder = drain(pretrain_eye([session], config(), device="cpu"))
-    folder = kept_eye(session, config())
+    folder = kept_eye([session], config())
     assert folder.parent == session.path / "beast"
     assert_array_equal(load_encoder(folder).encode(images()), encoder.encode(images()))
     names = {path.name for path in folder.iterdir()}
@@ -47,9 +49,9 @@ def test_an_eye_is_kept_in_the_session_and_found_again(session):
     told = json.loads((folder / "metrics.json").read_text())
     assert told["anchors"] == 24
     assert len(told["loss"]) == len(told["contrast"]) == 2
-    assert kept_eye(session, config(epochs=3)) is None
-    assert kept_eye(session, config().updated(training={"seed": 1})) is None
-    assert kept_eye(load_session(session.path), config()) == folder
+    assert kept_eye([session], config(epochs=3)) is None
+    assert kept_eye([session], config().updated(training={"seed": 1})) is None
+    assert kept_eye([load_session(session.path)], config()) == folder
 
 
 def test_training_pretrains_an_eye_once(session):
@@ -66,6 +68,12 @@ def test_training_pretrains_an_eye_once(session):
     assert "pretraining the eye" not in stages
     assert again.encoder.fingerprint == first.encoder.fingerprint
     assert (first.visual_width, first.n_patches, first.batches.seen_width) == (128, 0, 128)
+
+
+def test_pca_has_no_patches_for_attention(session):
+    settings = config().updated(vision={"pooling": "attention", "encoder": "pca"})
+    with pytest.raises(InputError, match="'pca' has no patches to pool by attention"):
+        drain(gather([session], settings, device="cpu"))
 
 
 def test_patches_are_gathered_for_attention(session):
@@ -106,8 +114,8 @@ def test_an_eye_that_was_cut_off_goes_on_to_the_same_weights(session, tmp_path, 
             stages.append(next(resumed).stage)
     except StopIteration as end:
         encoder = end.value
-    assert set(stages) == {"pretraining the eye"}  # the frames are not read again
-    assert len(stages) < 9
+    assert set(stages) == {"pretraining the eye", "scaling what the eye sees"}  # the frames are not read again
+    assert stages.count("pretraining the eye") < 9
     assert encoder.fingerprint == straight.fingerprint
 
 
@@ -134,15 +142,76 @@ def test_a_video_alone_is_seen_whole(simulated, tmp_path):
 def test_patches_of_every_animal_are_written(session, tmp_path):
     encoder = drain(pretrain_eye([session], config(), tmp_path / "eye", device="cpu"))
     crops = crops_of(session, config(), encoder.size)
+    session.keypoints[10, 1] = np.nan
+    session.confidence[10, 1] = 0
     assert drain(embed(session, encoder, crops, tmp_path / "p.npy", "patches")) == (300, 2, 36, 128)
-    assert np.load(tmp_path / "p.npy").dtype == np.float16
+    rows = np.load(tmp_path / "p.npy")
+    assert rows.dtype == np.float16
+    assert np.argwhere(np.isnan(rows).any(axis=(2, 3))).tolist() == [[10, 1]]
 
 
-def test_several_recordings_share_an_eye(session, untracked, tmp_path):
+def test_several_recordings_share_an_eye_that_is_not_that_of_one(session, write_video, tmp_path):
+    write_video(tmp_path / "other.mp4", n_frames=60)
+    untracked = new_session(video=tmp_path / "other.mp4", recording="untracked")
     eye = tmp_path / "eye"
     drain(pretrain_eye([session, untracked], config(), eye, device="cpu"))
     assert json.loads((eye / "metrics.json").read_text())["anchors"] == 48
-    assert json.loads((eye / "config.json").read_text())["recordings"] == ["mice", "untracked"]
+    assert sorted(json.loads((eye / "config.json").read_text())["recordings"]) == ["mice", "untracked"]
+    together = drain(pretrain_eye([untracked, session], config(), tmp_path / "turned", device="cpu"))
+    assert together.fingerprint == load_encoder(eye).fingerprint  # whichever comes first
+    drain(pretrain_eye([session, untracked], config(), device="cpu"))
+    assert kept_eye([untracked, session], config()) is not None
+    assert kept_eye([session], config()) is None
+    with pytest.raises(InputError, match="The same video was given twice"):
+        drain(pretrain_eye([session, session], config(), tmp_path / "twice"))
+
+
+def test_what_is_done_is_not_done_again(session, tmp_path):
+    first = drain(pretrain_eye([session], config(), tmp_path / "eye", device="cpu"))
+    work = pretrain_eye([session], config(), tmp_path / "eye", device="cpu")
+    with pytest.raises(StopIteration) as end:
+        next(work)
+    assert end.value.value.fingerprint == first.fingerprint
+
+
+def test_nobody_elses_folder_is_written_into(session, tmp_path):
+    """A model's config.json, say."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    with pytest.raises(InputError, match="holds something else already"):
+        drain(pretrain_eye([session], config(), tmp_path / "model", device="cpu"))
+    assert [path.name for path in (tmp_path / "model").iterdir()] == ["config.json"]
+
+
+def test_settings_of_a_pretraining_that_was_cut_off_are_asked_for_before_the_video_is_read(session, tmp_path):
+    work = pretrain_eye([session], config(), tmp_path / "cut", device="cpu")
+    next(told for told in work if told.stage == "pretraining the eye")
+    work.close()
+    with pytest.raises(InputError, match="holds something else already"):
+        next(pretrain_eye([session], config(epochs=3), tmp_path / "cut", device="cpu"))
+
+
+def test_the_eye_of_a_video_alone_is_found_whatever_crops_were_asked_for(untracked):
+    drain(pretrain_eye([untracked], config(), device="cpu"))
+    assert kept_eye([untracked], config().updated(vision={"crop": "frame"})) is not None
+
+
+def test_a_corrected_keypoint_costs_no_new_eye(session):
+    drain(pretrain_eye([session], config(), device="cpu"))
+    session.move_keypoint(3, 0, 0, (5.0, 5.0))
+    assert kept_eye([session], config()) is not None
+
+
+def test_minutes_count_what_was_learnt_before_a_stop(session, tmp_path, monkeypatch):
+    monkeypatch.setattr(beast_training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(beast_training.time, "monotonic", iter(range(0, 100_000, 60)).__next__)
+    work = pretrain_eye([session], config(epochs=3), tmp_path / "cut", device="cpu")
+    next(told for told in work if told.stage == "pretraining the eye" and told.done == 5)
+    work.close()
+    drain(pretrain_eye([session], config(epochs=3), tmp_path / "cut", device="cpu"))
+    told = json.loads((tmp_path / "cut" / "metrics.json").read_text())
+    assert told["minutes"] >= 3
+    assert told["memory_gb"] > 0.1
 
 
 def test_learning_goes_on_from_an_eye_made_here(session, tmp_path):
@@ -158,7 +227,7 @@ def test_what_cannot_be_learnt_from_is_refused(session, tmp_path, untracked):
     with pytest.raises(InputError, match="mice has no video to learn from"):
         drain(pretrain_eye([blind], config(), tmp_path / "eye"))
     drain(pretrain_eye([session], config(epochs=1), tmp_path / "eye", device="cpu"))
-    with pytest.raises(InputError, match="holds an encoder already"):
+    with pytest.raises(InputError, match="holds something else already, such as a model or an eye with other settings"):
         drain(pretrain_eye([session], config(), tmp_path / "eye"))
     with pytest.raises(InputError, match=r"is in memory only; save it first, or name a folder"):
         drain(pretrain_eye([new_session(video=untracked.video.path)], config()))

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from napari_lookagain.errors import InputError
-from napari_lookagain.eye import crops_of, settings_of
+from napari_lookagain.eyes.kept import settings_of
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session, load_session, new_session
 from napari_lookagain.vision.beast import Beast
 from napari_lookagain.vision.beast_pictures import reconstructions
 from napari_lookagain.vision.beast_weights import load_beast
-from napari_lookagain.vision.crops import Crops
+from napari_lookagain.vision.crops import Crops, present
 from napari_lookagain.vision.encoder import VisionEncoder, load_encoder
+from napari_lookagain.vision.look import crops_of
 from napari_lookagain.vision.patch_colors import PatchColors
 
 _FITTED = 100  # images that the colors of patches are fitted to (appendix B.5 of the paper)
@@ -79,7 +80,7 @@ class Sight:
             self.moved = False
             self._crops = crops_of(self.session, settings_of(self.folder), self._encoder.size)
         crops = self._crops
-        there = np.flatnonzero(_presence(self.session, crops, slice(index, index + 1))[0]).tolist()
+        there = np.flatnonzero(present(self.session, crops, slice(index, index + 1))[0]).tolist()
         if not there:
             return []
         frame = self._video.frame(index, grey=self._encoder.grey)
@@ -200,7 +201,7 @@ def _read_examples(
     session: Session, crops: Crops, grey: bool, n: int, seed: int
 ) -> Generator[Progress, None, tuple[np.ndarray, np.ndarray]]:
     """Rows (N, 2), frame and animal, one from each of as many stretches of the recording, and their images."""
-    rows = np.argwhere(_presence(session, crops, slice(None)))
+    rows = np.argwhere(present(session, crops))
     if not len(rows):
         raise InputError(f"{session.recording} shows no animal at any frame; check its keypoints.")
     edges = np.linspace(0, len(rows), min(n, len(rows)) + 1).astype(int)
@@ -211,12 +212,6 @@ def _read_examples(
             images += [crops.cut(frame, index, animal) for animal in rows[rows[:, 0] == index, 1].tolist()]
             yield Progress(len(images), len(rows), "looking at examples")
     return rows, np.stack(images)
-
-
-def _presence(session: Session, crops: Crops, frames: slice) -> np.ndarray:
-    """Which images frames give, (n, A) bool: one of each animal that is there, or (n, 1): the whole of it."""
-    points = session.keypoints[frames, :, :, 0]
-    return np.ones((len(points), 1), bool) if crops.kind == "frame" else np.isfinite(points).any(axis=2)
 
 
 def _caption(session: Session, crops: Crops, frame: int, animal: int) -> str:
