@@ -194,7 +194,7 @@ def test_runs_have_an_eye_of_the_size_that_is_chosen(dock, step, session, simula
     assert settings.config().beast.size == "small"
     settings.preset.setCurrentText("paper")
     assert step.size.currentText() == "base"
-    assert settings.config().beast.start == "facebook/vit-mae-base"
+    assert settings.config().beast.weights == "facebook/vit-mae-base"
     step.size.setCurrentText("tiny")
     assert settings.config().beast.start == "scratch"
     blind = new_session(simulated.pose, fps=25)

@@ -29,7 +29,7 @@ from napari_lookagain.vision.beast_weights import save_beast, start_beast
 from napari_lookagain.vision.frame_selection import choose_anchors, read_triplets
 from napari_lookagain.vision.look import crops_of
 
-_SCALED_ON = 500  # images that the scale of features is taken from
+_SCALED_ON = 1000  # images at most that the scale of features is taken from
 
 
 def pretrain_eye(
@@ -83,14 +83,13 @@ def pretrain_eye(
     history = yield from train_beast(
         beast, triplets, config.beast, seed=config.training.seed, device=device, checkpoint=checkpoint, key=key
     )
-    some = np.linspace(0, len(triplets) - 1, min(len(triplets), _SCALED_ON)).astype(int)
     encoder = BeastEncoder.of(beast, None, str(place.device))
-    yield from encoder.take_scale(triplets[some, 1])
+    yield from encoder.take_scale(triplets[:: -(-len(triplets) // _SCALED_ON), 1])
     if place.is_main_process:
         told = _told(history, len(triplets), reading, place.device)
         _keep(beast, encoder, folder, key, sessions, config, told)
-        for path in (frames, checkpoint):
-            path.unlink(missing_ok=True)
+        frames.unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
     place.wait_for_everyone()
     return encoder
 
