@@ -32,6 +32,7 @@ from napari_lookagain.vision.on_the_fly import Seen
 from napari_lookagain.windows import Stitcher, Window, sliding_windows
 
 BATCH = 16  # windows
+MOST_NUMBERS = 1 << 26  # of visual features in a batch; 0.27 GB
 KEPT_PASSES = 4  # motion passes in a session's folder; a corrected keypoint or another model makes a new one
 ABANDONED = 24 * 3600.0  # seconds after which nobody is writing a motion pass any more
 GATE = ("logit", "reliability", "saliency", "semantics")
@@ -243,7 +244,7 @@ def _read_head(
     windows = sliding_windows(n_frames, length, length // 2)
     stitcher = Stitcher(windows, out)
     done = 0
-    for some in _in_batches(windows):
+    for some in _in_batches(windows, n_animals * length * model.card.seen_width):
         read, logit, seen, there, visual = (
             torch.from_numpy(array).to(place) for array in _head_inputs(model, motion, looked, features, some)
         )
@@ -292,9 +293,11 @@ def _open_arrays(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
     return {name: open_memmap(folder / f"{name}.npy", "w+", np.float32, shape) for name, shape in shapes.items()}
 
 
-def _in_batches(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
-    for first in range(0, len(windows), BATCH):
-        yield windows[first : first + BATCH]
+def _in_batches(windows: Sequence[Window], numbers: int = 1) -> Iterator[Sequence[Window]]:
+    """Windows that are read together: fewer where each of them is many numbers, as all patches of its images are."""
+    size = max(1, min(BATCH, MOST_NUMBERS // numbers))
+    for first in range(0, len(windows), size):
+        yield windows[first : first + size]
 
 
 def _ethogram(
