@@ -119,3 +119,9 @@ def test_eyes_are_kept_beside_a_model(session, small, eye, tmp_path):
     assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["encoder", "pca"]
     kept = load_eyes(tmp_path / "model", config, "cpu")
     assert {name: each.fingerprint for name, each in kept.items()} == {n: e.fingerprint for n, e in eyes.items()}
+
+
+def test_an_encoder_of_which_nothing_is_read_is_no_mistake_to_pass_over(session, small, eye):
+    config = small(head={"reads": ["keypoints", "pca"]}, vision={"encoder": str(eye)})
+    with pytest.raises(InputError, match="is named, but keypoints, pca read nothing of it; add mean, cls or patches"):
+        settle(config, [session])

@@ -85,6 +85,11 @@ def settle(config: ActionConfig, sessions: Sequence[Session]) -> ActionConfig:
     asked = [read for read in reads if read not in ("keypoints", "pca")]
     if asked and encoder in ("", "pca"):
         raise InputError(f"{asked[0]} is read from an encoder; name one with --encoder, or read pca.")
+    if not asked and encoder not in ("", "pca") and not blind:
+        raise InputError(
+            f"The encoder {encoder} is named, but {', '.join(reads)} read nothing of it; add mean, cls or patches to "
+            "--features, or leave --encoder out."
+        )
     crop = "frame" if untracked else config.vision.crop
     return config.updated(head={"reads": reads}, vision={"crop": crop})
 
