@@ -209,7 +209,32 @@ class TrainingConfig(Section):
     gradient_clip: float = Field(1.0, gt=0)
 
 
-class Config(Section):
+class Settings(Section):
+    """Sections of settings that belong together."""
+
+    def updated(self, **changes: Any) -> Self:
+        """These settings with some changed, section by section: ``config.updated(look={"budget": 0.1})``."""
+        settings = self.model_dump()
+        for section, values in changes.items():
+            settings[section] = {**settings.get(section, {}), **values}
+        return self.parse(settings)
+
+    @classmethod
+    def parse(cls, settings: dict[str, Any]) -> Self:
+        """Settings from plain values, as read from ``config.json``.
+
+        Raises
+        ------
+        InputError
+            When a key is unknown (the nearest known one is named) or a value is out of its bounds.
+        """
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            raise InputError(_sentence(cls, error)) from error
+
+
+class Config(Settings):
     """All settings of a run; saved with it and with every model.
 
     `Config.preset("quick")` trains in minutes on two cores with the better choices; `Config.preset("paper")` has the
@@ -237,27 +262,6 @@ class Config(Section):
         if name not in _PRESETS:
             raise InputError(f"There is no preset {name!r}; choose one of {', '.join(_PRESETS)}.")
         return cls.parse(_PRESETS[name]).updated(**changes)
-
-    def updated(self, **changes: Any) -> Self:
-        """These settings with some changed, section by section: ``config.updated(look={"budget": 0.1})``."""
-        settings = self.model_dump()
-        for section, values in changes.items():
-            settings[section] = {**settings.get(section, {}), **values}
-        return self.parse(settings)
-
-    @classmethod
-    def parse(cls, settings: dict[str, Any]) -> Self:
-        """Settings from plain values, as read from ``config.json``.
-
-        Raises
-        ------
-        InputError
-            When a key is unknown (the nearest known one is named) or a value is out of its bounds.
-        """
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            raise InputError(sentence(cls, error)) from error
 
 
 _PRESETS: dict[str, dict[str, Any]] = {
@@ -292,7 +296,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def sentence(model: type[BaseModel], error: ValidationError) -> str:
+def _sentence(model: type[BaseModel], error: ValidationError) -> str:
     """Say in one sentence what is wrong with settings: the value and its bounds, or the nearest known key."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]

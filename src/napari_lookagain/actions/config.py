@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from napari_lookagain.config import BeastConfig, Config, FeatureConfig, Preset, Section, sentence
+from napari_lookagain.config import BeastConfig, Config, FeatureConfig, Preset, Section, Settings
 from napari_lookagain.errors import InputError
 
 Feature = Literal["keypoints", "pca", "mean", "cls", "patches"]
@@ -94,7 +94,7 @@ class TrainingConfig(Section):
     """◇ Undo the class weights of the loss in the probabilities; False in the paper."""
 
 
-class ActionConfig(Section):
+class ActionConfig(Settings):
     """All settings of a trained head; saved with it.
 
     `ActionConfig.preset("quick")` trains in a minute on two cores with the better choices, and
@@ -121,21 +121,6 @@ class ActionConfig(Section):
             raise InputError(f"There is no preset {name!r}; choose one of {', '.join(_PRESETS)}.")
         settings = _PRESETS[name] | {"beast": Config.preset(name).beast.model_dump()}
         return cls.parse(settings).updated(**changes)
-
-    def updated(self, **changes: Any) -> Self:
-        """These settings with some changed, section by section."""
-        settings = self.model_dump()
-        for section, values in changes.items():
-            settings[section] = {**settings.get(section, {}), **values}
-        return self.parse(settings)
-
-    @classmethod
-    def parse(cls, settings: dict[str, Any]) -> Self:
-        """Settings from plain values; errors as in `napari_lookagain.config.Config.parse`."""
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            raise InputError(sentence(cls, error)) from error
 
     @property
     def looks(self) -> Config:
