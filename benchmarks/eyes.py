@@ -41,11 +41,13 @@ from napari_lookagain.vision.frame_selection import choose_anchors, read_triplet
 from napari_lookagain.vision.look import crops_of
 
 BUDGETS = (0.25, 1.0)
-SHORT: dict[str, Any] = {
+FEW: dict[str, Any] = {"beast": {"anchors": 600, "epochs": 60}}  # a third of what the preset learns from
+SHORT: dict[str, Any] = {  # as the demo
     "pretrain": {"epochs": 25},
     "finetune": {"epochs": 40},
-    "beast": {"anchors": 200},
-}  # as the demo
+    "beast": {"anchors": 200, "epochs": 60},
+}
+MANY: dict[str, Any] = {"anchors": 1500, "epochs": 80}  # the preset
 EYES: dict[str, dict[str, dict[str, Any]]] = {
     "pca": {"vision": {"encoder": "pca"}},
     "ViT, not pretrained": {},
@@ -54,7 +56,8 @@ EYES: dict[str, dict[str, dict[str, Any]]] = {
     "BEAST": {},
     "BEAST, random frames": {"beast": {"select": "random"}},
     "BEAST, attention": {"vision": {"pooling": "attention"}},
-    "ViT-M, attention": {"beast": {"contrast_weight": 0.0}, "vision": {"pooling": "attention"}},
+    "BEAST, 1500 anchors": {"beast": MANY},
+    "BEAST, 1500 anchors, attention": {"beast": MANY, "vision": {"pooling": "attention"}},
 }
 
 
@@ -76,7 +79,7 @@ def wings(pose: Path, video: Path, work: Path) -> Task:
     whole.annotations.set_frames(label, NAMES)
     whole.save(work / "whole.lookagain")
     stop = len(label) * 2 // 3
-    return Task([part(whole, stop, label, work / "train.lookagain")], [whole], stop, NAMES[1:], {})
+    return Task([part(whole, stop, label, work / "train.lookagain")], [whole], stop, NAMES[1:], FEW)
 
 
 def mice(work: Path) -> Task:
