@@ -196,7 +196,7 @@ def test_runs_have_an_eye_of_the_size_that_is_chosen(dock, step, session, simula
     assert step.size.currentText() == "base"
     assert settings.config().beast.weights == "facebook/vit-mae-base"
     step.size.setCurrentText("tiny")
-    assert settings.config().beast.start == "scratch"
+    assert settings.config().beast.weights == "scratch"
     blind = new_session(simulated.pose, fps=25)
     blind.save(tmp_path / "blind.lookagain")
     dock.open(blind)
