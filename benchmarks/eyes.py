@@ -41,13 +41,13 @@ from napari_lookagain.vision.frame_selection import choose_anchors, read_triplet
 from napari_lookagain.vision.look import crops_of
 
 BUDGETS = (0.25, 1.0)
-FEW: dict[str, Any] = {"beast": {"anchors": 600, "epochs": 60}}  # a third of what the preset learns from
+FEW: dict[str, Any] = {"beast": {"anchors": 600, "epochs": 60}}  # as the preset
 SHORT: dict[str, Any] = {  # as the demo
     "pretrain": {"epochs": 25},
     "finetune": {"epochs": 40},
     "beast": {"anchors": 200, "epochs": 60},
 }
-MANY: dict[str, Any] = {"anchors": 1500, "epochs": 80}  # the preset
+MANY: dict[str, Any] = {"anchors": 1500, "epochs": 80}
 EYES: dict[str, dict[str, dict[str, Any]]] = {
     "pca": {"vision": {"encoder": "pca"}},
     "ViT, not pretrained": {},

@@ -102,7 +102,7 @@ class BeastConfig(Section):
     select: Literal["energy", "random"] = "energy"
     """Which frames to learn from: those that move, as different as can be (appendix B.2), or any."""
     anchors: int = Field(600, ge=2)
-    """◇ Frames (with crops: animals at a frame) chosen of every recording, each with its two neighbors in time; the
+    """Frames (with crops: animals at a frame) chosen of every recording, each with its two neighbors in time; the
     paper takes 600 of each of many, and a single one can give more."""
     mask_ratio: float = Field(0.75, gt=0, lt=1)
     """Share of the patches hidden from the encoder."""
@@ -271,8 +271,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "vision": {"crop_scale": 2.0},
         "beast": {
             "size": "tiny",
-            "anchors": 1500,
-            "epochs": 80,
+            "epochs": 60,
             "batch": 32,
             "at_once": 32,
             "learning_rate": 1.2e-2,
