@@ -27,8 +27,9 @@ DEBIAN := xvfb xauth libgl1 libegl1 libdbus-1-3 libfontconfig1 libglib2.0-0 libx
 demo: $(INSTALLED)
 	$(BIN)/lookagain demo --out demo
 
+# A process for every core, each with one thread; the tests of a file stay together, for they share what is slow to make.
 test: lint system
-	$$(command -v xvfb-run >/dev/null && echo xvfb-run -a) $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $$(command -v xvfb-run >/dev/null && echo xvfb-run -a) $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check
