@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from napari_lookagain.config import Config
 from napari_lookagain.errors import InputError
 
+NO_LOSS = {"mask_weight": 0, "pred_weight": 0, "rvq_weight": 0, "recon_weight": 0}
+
 
 def test_the_paper_preset_has_the_forms_and_values_of_the_paper():
     paper = Config.preset("paper")
@@ -76,12 +78,27 @@ def test_settings_cannot_be_changed_in_place():
         ({"pretrain": {"mask_span": [8, 4]}}, "mask_span (8, 4) must go from the shortest span to the longest"),
         ({"pretrain": {"mask_span": [0, 4]}}, "mask_span (0, 4) must go from the shortest span to the longest"),
         ({"pretrain": {"mask_share": 0}}, "The setting pretrain.mask_share is 0: input should be greater than 0."),
+        ({"pretrain": {"mask_weight": -1}}, "The setting pretrain.mask_weight is -1: input should be greater than or"),
+        ({"pretrain": NO_LOSS}, "of pretrain do not fit each other: with every weight 0 there is nothing to learn;"),
+        ({"finetune": {"reads": "pose"}}, "The setting finetune.reads is 'pose': input should be 'both' or 'video'."),
+        (
+            {"finetune": {"reads": "video"}, "look": {"budget": 0}},
+            "The settings do not fit each other: with look.budget 0 nothing is seen, so finetune.reads cannot be",
+        ),
     ],
 )
 def test_a_mistake_is_told_in_one_line(changes, message):
     with pytest.raises(InputError, match=re.escape(message)) as told:
         Config().updated(**changes)
     assert "\n" not in str(told.value)
+
+
+def test_without_pretraining_the_motion_encoder_learns_whatever_is_set():
+    for epochs, learn, learns in ((80, False, False), (80, True, True), (0, False, True), (0, True, True)):
+        config = Config.preset("quick", pretrain={"epochs": epochs}, finetune={"learn_motion": learn})
+        assert config.learns_motion is learns
+    assert not any(Config.preset(name).learns_motion for name in ("quick", "paper")), "the paper freezes it"
+    Config().updated(pretrain={"epochs": 0, **NO_LOSS})
 
 
 def test_an_unknown_preset_names_the_others():

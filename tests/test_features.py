@@ -266,3 +266,32 @@ def test_pace_does_not_depend_on_the_span_and_leaves_out_what_was_not_seen():
     assert (pace[:, 2] == 0).all()
     assert (pace[:, :2] > 0).all()
     assert np.isfinite(pace).all()
+
+
+def test_velocity_of_keypoints_by_hand():
+    still = np.array([[0.0, 0], [40, 0]])  # the third keypoint goes up by 6 pixels a frame, the center by a third of it
+    session = make(np.stack([np.concatenate([still, [[20, 6 * t]]]) for t in range(8)])[:, None])
+    config = FeatureConfig(pace_window=0, keypoint_velocity=True)
+    told = describe(session, config)
+    np.testing.assert_array_equal(told[..., :-6], describe(session))
+    velocity = np.sinh(told[0, :, -6:]).reshape(8, 3, 2)
+    assert (velocity[0] == 0).all()
+    unit = 6 / session.body_length * 10
+    np.testing.assert_allclose(velocity[1:, :, 1], np.tile([-unit / 3, -unit / 3, unit * 2 / 3], (7, 1)), rtol=1e-4)
+    np.testing.assert_allclose(velocity[..., 0], 0, atol=1e-5)
+
+
+def test_velocity_does_not_depend_on_the_span_and_is_0_where_it_was_not_seen():
+    config = FeatureConfig(keypoint_velocity=True)
+    features = MotionFeatures(make(crowd()), config)
+    whole = features(0, 20)
+    assert features.width == whole.shape[-1]
+    for start, stop in ((0, 1), (3, 9), (9, 20), (19, 20)):
+        np.testing.assert_allclose(features(start, stop), whole[:, start:stop], atol=1e-5)
+    lost = crowd()
+    lost[5, 0, 2] = np.nan
+    config = FeatureConfig(pace_window=0, keypoint_velocity=True)
+    velocity = MotionFeatures(make(lost), config, n_neighbors=0)(0, 20)[0, :, -6:].reshape(20, 3, 2)
+    assert (velocity[5:7, 2] == 0).all()
+    assert (velocity[7, 2] != 0).any()
+    assert np.isfinite(velocity).all()

@@ -6,15 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import napari_lookagain.video
 from napari_lookagain.annotations import Annotations
+from napari_lookagain.batches import Batches
 from napari_lookagain.errors import InputError
 from napari_lookagain.features import trusted
 from napari_lookagain.material import PCA_SIZE, behavior_labels, gather
 from napari_lookagain.model.lookagain import LookAgain, ModelCard
 from napari_lookagain.progress import drain
 from napari_lookagain.train import finetune
+from napari_lookagain.vision.cache import FeatureMemory
 from napari_lookagain.vision.crops import Crops
 from napari_lookagain.vision.encoder import save_encoder
 from napari_lookagain.vision.pca import PCAEncoder
@@ -123,6 +126,24 @@ def test_frames_that_shifted_windows_reach_are_looked_at(session, tiny):
     card = ModelCard(tuple("abcdefgh"), 2, width, 1, material.batches.seen_width, "behavior", names)
     model = LookAgain(card, material.config.updated(finetune={"epochs": 8}))
     drain(finetune(model, material.batches, material.fine_windows, device="cpu"))
+
+
+def test_pretraining_reads_the_mean_over_patches(session, tiny):
+    """Eq. 9 has v_raw as its target, however the head pools later."""
+    plain = gathered([session], tiny(training=FEW))
+    assert drain(plain.for_pretraining()) is plain.batches
+    rows = np.argwhere(np.ones((300, 2), bool))
+    patches = FeatureMemory((300, 2, 3 * 4), rows)
+    patches.write(rows, np.random.default_rng(0).normal(size=(600, 12)).astype(np.float32))
+    recording = replace(plain.batches.recordings[0], visual_features=patches)
+    batches = Batches([recording], plain.batches.length, 12)
+    material = replace(plain, batches=batches, n_patches=3, visual_width=4)
+    means, windows = drain(material.for_pretraining()), plain.windows
+    assert means.seen_width == 4
+    seen, wanted = means(windows).visual_features, batches(windows).visual_features
+    torch.testing.assert_close(seen, wanted.unflatten(-1, (3, 4)).mean(-2))
+    kept = means.recordings[0].visual_features
+    assert len(kept.missing(rows)) == 2 * (300 - frames_of(windows).sum()), "of training windows alone"
 
 
 def test_a_kept_eye_is_taken_over(session, tiny, tmp_path):

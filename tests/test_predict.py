@@ -175,6 +175,25 @@ def test_budget_1_of_many_windows_is_the_dense_path(session, model, encoder):
     assert np.ptp(wanted, axis=0).max() > 0.01, "nothing would differ"
 
 
+def test_a_model_that_reads_the_video_alone_is_told_nothing_by_the_keypoints(session, model, encoder, monkeypatch):
+    read_motion = module._read_motion
+
+    def read_other(*inputs):
+        motion = yield from read_motion(*inputs)
+        return replace(motion, read=np.random.default_rng(0).normal(size=motion.read.shape).astype(np.float32))
+
+    for reads, select in (("both", "grid"), ("video", "spread"), ("video", "grid")):
+        blind = LookAgain(model.card, model.config.updated(finetune={"reads": reads}, look={"select": select}))
+        blind.load_state_dict(model.state_dict())
+        told = drain(predict(blind, session, encoder, device="cpu"))
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_read_motion", read_other)
+            other = drain(predict(blind, session, encoder, device="cpu"))
+        assert (other.looked == told.looked).all()
+        assert (other.probabilities == told.probabilities).all() == (reads == "video")
+        assert np.ptp(told.probabilities, axis=0).max() > 0.01, "it sees"
+
+
 @BUDGETS
 @SELECTS
 @pytest.mark.parametrize("n_frames", [300, 320, 33, 7])

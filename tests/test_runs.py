@@ -290,6 +290,31 @@ def test_clusters_that_were_assigned_to_a_behavior_are_exported_as_it(done):
     assert (frames["behavior"].iloc[:20] == "rest").all(), "what a person scored wins"
 
 
+def test_a_job_without_pretraining(session, tiny, tmp_path):
+    config = tiny(pretrain={"epochs": 0})
+    work = train([session], tmp_path / "model", config, device="cpu")
+    assert not {"pretraining", "averaging patches"} & {told.stage for told in work}
+    report = json.loads((tmp_path / "model" / "metrics.json").read_text(encoding="utf-8"))
+    assert "pretraining" not in report
+    assert len(report["finetuning"]["loss"]) == 3
+    assert LookAgain.load(tmp_path / "model").config == config
+    [ethogram] = drain(segment([session], config, device="cpu"))
+    assert len(np.unique(ethogram.label)) > 1
+    log = (session.run_folder("segment") / "log.txt").read_text(encoding="utf-8")
+    assert "finetuning: 3 epochs" in log
+    assert "pretraining" not in log
+
+
+def test_a_motion_encoder_that_is_taken_over_may_learn_on(session, worked, tiny, tmp_path):
+    base = LookAgain.load(worked / "model").motion_encoder.state_dict()
+    for learns in (False, True):
+        out = tmp_path / f"learns {learns}"
+        config = tiny(finetune={"learn_motion": learns})
+        drain(train([session], out, config, pretrained=worked / "model", device="cpu"))
+        own = LookAgain.load(out).motion_encoder.state_dict()
+        assert any((own[name] != value).any() for name, value in base.items()) == learns
+
+
 def test_a_pretrained_motion_encoder_is_taken_over(session, worked, tiny, tmp_path):
     config = tiny(
         motion={"width": 32}, vision={"components": 4}, pretrain={"horizons": (4,), "horizon_weights": (1.0,)}

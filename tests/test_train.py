@@ -26,6 +26,7 @@ from napari_lookagain.train import History, finetune, pretrain
 NAMES = {"behavior": ("walk", "groom", "tail_raise", "rest", "feed"), "cluster": ("a", "b", "c")}
 KINDS = pytest.mark.parametrize("kind", ["behavior", "cluster"])
 STAGES = pytest.mark.parametrize("stage", ["pretraining", "behavior", "cluster"])
+LEARNS = {"finetune": {"learn_motion": True}}
 
 
 @pytest.fixture(scope="module")
@@ -85,23 +86,26 @@ def test_the_same_seed_gives_the_same_weights(material, stage):
     assert differing(states[0], states[2])
 
 
-@STAGES
-def test_training_that_is_cancelled_resumes_as_if_it_had_not_been(material, stage, tmp_path, monkeypatch):
-    whole, work = stage_of(material, stage)
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [("pretraining", {}), ("behavior", {}), ("cluster", {}), ("behavior", LEARNS), ("cluster", LEARNS)],
+)
+def test_training_that_is_cancelled_resumes_as_if_it_had_not_been(material, stage, changes, tmp_path, monkeypatch):
+    whole, work = stage_of(material, stage, **changes)
     history = drain(work)
     monkeypatch.setattr(training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     checkpoint = tmp_path / "checkpoint.pt"
     name = "pretraining" if stage == "pretraining" else "fine-tuning"
     for epoch in (1, 2):  # once in the second epoch, and the resumed one in the third
-        _, work = stage_of(material, stage, checkpoint)
+        _, work = stage_of(material, stage, checkpoint, **changes)
         told = next(each for each in work if each.stage == name and each.done / each.total > epoch / 3)
         assert told.done * 3 % told.total, "this would be the end of an epoch"
         work.close()
         assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
-    resumed, work = stage_of(material, stage, checkpoint)
+    resumed, work = stage_of(material, stage, checkpoint, **changes)
     assert drain(work) == history
     assert differing(whole.state_dict(), resumed.state_dict()) == []
-    assert next(iter(stage_of(material, stage, checkpoint)[1]), None) is None, "it was finished"
+    assert next(iter(stage_of(material, stage, checkpoint, **changes)[1]), None) is None, "it was finished"
 
 
 KILLED = """
@@ -128,9 +132,9 @@ for told in work:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_training_that_is_killed_resumes_as_if_it_had_not_been(session, tiny, tmp_path):
-    config = tiny()
+    config, learning = tiny(), tiny(**LEARNS)
     drain(segment([session], config, run="whole", device="cpu"))
-    drain(train([session], tmp_path / "whole", config, device="cpu"))
+    drain(train([session], tmp_path / "whole", learning, device="cpu"))
     killed = session.run_folder("killed")
     jobs = [  # one model folder, the stage in which the process is killed, and the checkpoint it leaves
         (killed, "", "pretraining", "pretraining.pt"),
@@ -138,20 +142,20 @@ def test_training_that_is_killed_resumes_as_if_it_had_not_been(session, tiny, tm
         (tmp_path / "killed", str(tmp_path / "killed"), "fine-tuning", "finetuning.pt"),
     ]
     for folder, out, stage, checkpoint in jobs:
-        arguments = [str(session.path), out, config.model_dump_json(), stage]
+        arguments = [str(session.path), out, (learning if out else config).model_dump_json(), stage]
         environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
         ended = subprocess.run([sys.executable, "-c", KILLED, *arguments], env=environment, timeout=120)
         assert ended.returncode == -signal.SIGKILL
         left = torch.load(folder / checkpoint, weights_only=True)
         assert len(left["history"]["loss"]) == 2
     drain(segment([session], config, run="killed", device="cpu"))
-    drain(train([session], tmp_path / "killed", config, device="cpu"))
+    drain(train([session], tmp_path / "killed", learning, device="cpu"))
     for one, other in ((session.run_folder("whole") / "model", killed / "model"), (tmp_path / "whole", jobs[-1][0])):
         assert (one / "weights.safetensors").read_bytes() == (other / "weights.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
-    "changes", [{"finetune": {"learning_rate": 2e-3}}, {"look": {"budget": 0.5}}, {"training": {"seed": 1}}]
+    "changes", [{"finetune": {"learning_rate": 2e-3}}, {"look": {"budget": 0.5}}, {"training": {"seed": 1}}, LEARNS]
 )
 def test_a_checkpoint_of_other_settings_is_refused(material, tmp_path, changes):
     checkpoint = tmp_path / "checkpoint.pt"
@@ -225,6 +229,48 @@ def test_finetuning_leaves_the_motion_encoder_as_it_is(material, kind):
     assert changed == {"gate", "visual_context", "head"}
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not model.training
+
+
+@KINDS
+def test_a_motion_encoder_that_learns_on_does(material, kind):
+    model = new_model(material, kind, **LEARNS)
+    drain(pretrain(model, material.batches, material.windows, device="cpu"))
+    before = copied(model)
+    drain(finetune(model, material.batches, material.fine_windows, device="cpu"))
+    changed = differing(before, model.state_dict())
+    assert {name.split(".")[0] for name in changed} == {"motion_encoder", "gate", "visual_context", "head"}
+    assert any("codebook.embed" in name for name in changed)
+    kept = {"mean", "scale", "mask_token", "decode_conv", "decode_attention"}
+    assert not any(name.split(".")[1] in kept for name in changed), "nothing is hidden or rebuilt here"
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not model.training
+
+
+@KINDS
+def test_without_pretraining_the_motion_encoder_learns_with_the_head(material, kind):
+    model = new_model(material, kind, pretrain={"epochs": 0})
+    start = copied(model)
+    assert list(pretrain(model, material.batches, material.windows, device="cpu")) == []
+    changed = {name.split(".")[1] for name in differing(start, model.state_dict())}
+    assert changed == {"mean", "scale", "quantizer"}, "it only gets ready to learn"
+    assert not model.training
+    batch = material.batches(material.fine_windows[:2])
+    told = model.motion_encoder(batch.motion, batch.valid)
+    assert len(told.codes[batch.valid].unique()) > 4
+    before = copied(model)
+    history = drain(finetune(model, material.batches, material.fine_windows, device="cpu"))
+    assert len(history.loss) == 3
+    assert any(name.startswith("motion_encoder.encode_conv") for name in differing(before, model.state_dict()))
+
+
+@KINDS
+def test_a_head_that_reads_the_video_alone_learns_without_the_gate(material, kind):
+    model = new_model(material, kind, finetune={"reads": "video"}, look={"select": "grid"})
+    before = copied(model)
+    drain(finetune(model, material.batches, material.fine_windows, device="cpu"))
+    changed = {name.split(".")[0] for name in differing(before, model.state_dict())}
+    smooth = {"gate"} if kind == "cluster" else set()  # Eq. 25 is there whoever asks the gate
+    assert changed == {"visual_context", "head"} | smooth
 
 
 def test_pretraining_leaves_gate_and_head_as_they_are(material):

@@ -7,7 +7,7 @@ Fields marked ◇ settle what the paper leaves open; their default is the better
 from __future__ import annotations
 
 import difflib
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -22,6 +22,20 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    @classmethod
+    def parse(cls, settings: dict[str, Any]) -> Self:
+        """Settings from plain values, as read from ``config.json``.
+
+        Raises
+        ------
+        InputError
+            When a key is unknown (the nearest known one is named) or a value is out of its bounds.
+        """
+        try:
+            return cls.model_validate(settings)
+        except ValidationError as error:
+            raise InputError(_sentence(cls, error)) from error
+
 
 class FeatureConfig(Section):
     """Eq. 1: what the motion encoder reads at every frame."""
@@ -32,6 +46,8 @@ class FeatureConfig(Section):
     """Keypoints below this confidence count as missing (appendix B of the paper)."""
     pace_window: float = Field(0.4, ge=0)
     """◇ Seconds over which the mean speed of every keypoint is told; 0 leaves it out, as the paper does."""
+    keypoint_velocity: bool = False
+    """◇ Tell also how every keypoint moves about the animal's center; not in the paper."""
 
 
 class MotionConfig(Section):
@@ -147,7 +163,8 @@ class BeastConfig(Section):
 class PretrainConfig(Section):
     """Eq. 8–12."""
 
-    epochs: int = Field(300, ge=1)
+    epochs: int = Field(300, ge=0)
+    """With 0 there is no pretraining, and the motion encoder learns in fine-tuning (the paper's ablation)."""
     learning_rate: float = Field(1e-4, gt=0)
     final_learning_rate: float = Field(1e-5, ge=0)
     batch: int = Field(16, ge=1)
@@ -158,6 +175,8 @@ class PretrainConfig(Section):
     mask_span: tuple[int, int] = (4, 16)
     horizons: tuple[int, ...] = (4, 8, 16)
     horizon_weights: tuple[float, ...] = (1.0, 0.7, 0.4)
+    mask_weight: float = Field(1.0, ge=0)
+    """Of Eq. 8; with 0 no frame is hidden."""
     pred_weight: float = Field(0.5, ge=0)
     rvq_weight: float = Field(0.1, ge=0)
     recon_weight: float = Field(0.1, ge=0)
@@ -172,6 +191,8 @@ class PretrainConfig(Section):
             raise ValueError("horizons must be frames ahead, 1 or more, with one of horizon_weights each")
         if not 1 <= self.mask_span[0] <= self.mask_span[1]:
             raise ValueError(f"mask_span {self.mask_span} must go from the shortest span to the longest, 1 or more")
+        if self.epochs and not any((self.mask_weight, self.pred_weight, self.rvq_weight, self.recon_weight)):
+            raise ValueError("with every weight 0 there is nothing to learn; set epochs to 0 for no pretraining")
         return self
 
 
@@ -186,11 +207,17 @@ class FinetuneConfig(Section):
     """Epochs without a better validation loss before training stops."""
     clusters: int = Field(8, ge=2)
     """How many clusters to discover."""
+    reads: Literal["both", "video"] = "both"
+    """What the head reads: the motion embedding and what was seen, or only what was seen (the paper's ablation)."""
+    learn_motion: bool = False
+    """◇ Let the motion encoder learn on with the head; the paper freezes it. Without pretraining it always learns."""
+    noise: float = Field(0.0, ge=0)
+    """◇ Deviation of the noise on standardized keypoints while the motion encoder learns on; not in the paper."""
     tv_weight: float = Field(0.1, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     motion_dropout: float = Field(0.5, ge=0, lt=1)
     """◇ Share of windows whose motion embedding the behavior head does not get, so that it learns to read the looks;
-    0 in the paper."""
+    0 in the paper, and where the budget is 0."""
     correct_prior: bool = True
     """◇ Undo the class weights of the loss in the probabilities; False in the paper."""
 
@@ -220,20 +247,6 @@ class Settings(Section):
             settings[section] = {**settings.get(section, {}), **values}
         return self.parse(settings)
 
-    @classmethod
-    def parse(cls, settings: dict[str, Any]) -> Self:
-        """Settings from plain values, as read from ``config.json``.
-
-        Raises
-        ------
-        InputError
-            When a key is unknown (the nearest known one is named) or a value is out of its bounds.
-        """
-        try:
-            return cls.model_validate(settings)
-        except ValidationError as error:
-            raise InputError(_sentence(cls, error)) from error
-
 
 class Config(Settings):
     """All settings of a run; saved with it and with every model.
@@ -250,6 +263,17 @@ class Config(Settings):
     pretrain: PretrainConfig = PretrainConfig()
     finetune: FinetuneConfig = FinetuneConfig()
     training: TrainingConfig = TrainingConfig()
+
+    @property
+    def learns_motion(self) -> bool:
+        """Whether the motion encoder learns in fine-tuning: where it is asked to, and where nothing else teaches it."""
+        return self.finetune.learn_motion or self.pretrain.epochs == 0
+
+    @model_validator(mode="after")
+    def _something_to_read(self) -> Self:
+        if self.finetune.reads == "video" and self.look.budget == 0:
+            raise ValueError('with look.budget 0 nothing is seen, so finetune.reads cannot be "video"')
+        return self
 
     @classmethod
     def preset(cls, name: Preset = "quick", **changes: Any) -> Self:
@@ -303,11 +327,13 @@ def _sentence(model: type[BaseModel], error: ValidationError) -> str:
     path = [str(part) for part in first["loc"]]
     name = ".".join(path)
     if first["type"] == "value_error":
-        return f"The settings of {name} do not fit each other: {first['ctx']['error']}."
+        of = f" of {name}" if name else ""
+        return f"The settings{of} do not fit each other: {first['ctx']['error']}."
     if first["type"] != "extra_forbidden":
         return f"The setting {name} is {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}."
     section: Any = model
     for part in path[:-1]:
-        section = section.model_fields[part].annotation
+        table = get_origin(section) is dict  # of sections with names
+        section = get_args(section)[1] if table else section.model_fields[part].annotation
     near = difflib.get_close_matches(path[-1], section.model_fields, n=1, cutoff=0.0)
     return f"There is no setting {name!r}; the nearest is {'.'.join([*path[:-1], *near])!r}."

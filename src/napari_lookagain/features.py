@@ -21,7 +21,7 @@ class MotionFeatures:
 
     Columns, in this order: the keypoints (J × C), their confidence (J), in the egocentric frame the animal's velocity
     (forward, sideways, turning) and for three coordinates its height, the pace of every keypoint (J, unless it is
-    switched off), then for every neighbor, nearest first so that the descriptor does not depend on track order, what
+    switched off), its velocity (J × C, where it is switched on), then for every neighbor, nearest first so that the descriptor does not depend on track order, what
     `frame` says of it:
 
     - "egocentric" (our default): keypoints about the animal's center, turned to its heading, in body lengths; velocity
@@ -38,6 +38,9 @@ class MotionFeatures:
     Pace is a keypoint's mean speed about the animal's center, turned with it, over `pace_window` seconds around the
     frame, through arcsinh: a head that swings fast is told from one that swings slowly, which no single frame shows.
     It is 0 where the keypoint was not seen in two frames running. The paper has nothing of the kind.
+
+    A keypoint's velocity is how it moves about the animal's center, turned with it, in body lengths a second, through
+    arcsinh; 0 at the first frame and where it was not seen in two frames running. Not in the paper either.
 
     Parameters
     ----------
@@ -81,6 +84,8 @@ class MotionFeatures:
             own += 3 + (self._session.n_coords == 3)
         if self.config.pace_window:
             own += self._session.n_keypoints
+        if self.config.keypoint_velocity:
+            own += self.pose_width
         return own + self.n_neighbors * NEIGHBOR_WIDTH[self.config.frame]
 
     def __call__(self, start: int, stop: int) -> np.ndarray:
@@ -99,6 +104,8 @@ class MotionFeatures:
                 columns.append((self._center[span, :, 2:] - self._height_floor) / self._body_length)
         if self.config.pace_window:
             columns.append(self._pace(start, stop))
+        if self.config.keypoint_velocity:
+            columns.append(self._keypoint_velocity(start, stop))
         columns.append(self._neighbors(span, confidence.mean(-1)))
         return np.ascontiguousarray(np.concatenate(columns, -1).swapaxes(0, 1), dtype=np.float32)  # (A, T, N)
 
@@ -118,14 +125,24 @@ class MotionFeatures:
         keypoints = self._session.keypoints[span]
         return _turn(keypoints - self._center[span, :, None], -self._heading[span, :, None]) / self._body_length
 
+    def _steps(self, first: int, last: int) -> np.ndarray:
+        """How keypoints move about the animal's center from frame to frame, a second, (T − 1, A, J, C); NaN unseen."""
+        pose = self._about_center(slice(first, last))
+        pose[self._session.confidence[first:last] < self.config.confidence_threshold] = np.nan
+        return np.diff(pose, axis=0) * self._session.fps
+
+    def _keypoint_velocity(self, start: int, stop: int) -> np.ndarray:
+        """Velocity of every keypoint, (T, A, J × C), through arcsinh; 0 at the recording's first frame."""
+        step = np.arcsinh(np.nan_to_num(self._steps(max(start - 1, 0), stop)))
+        if start == 0:
+            step = np.concatenate([np.zeros((1, *step.shape[1:])), step])
+        return step.reshape(*step.shape[:2], -1)
+
     def _pace(self, start: int, stop: int) -> np.ndarray:
         """Mean speed of every keypoint over the frames around each, (T, A, J), through arcsinh."""
         half = max(1, round(self.config.pace_window * self._session.fps / 2))
         first, last = max(start - half, 0), min(stop + half, self._session.n_frames)
-        pose = self._about_center(slice(first, last))
-        weak = self._session.confidence[first:last] < self.config.confidence_threshold
-        pose[weak] = np.nan
-        step = np.linalg.norm(np.diff(pose, axis=0), axis=-1) * self._session.fps  # (T' − 1, A, J)
+        step = np.linalg.norm(self._steps(first, last), axis=-1)  # (T' − 1, A, J)
         known = ~np.isnan(step)
         before = np.zeros((1, *step.shape[1:]))
         total = np.concatenate([before, np.cumsum(np.where(known, step, 0.0), axis=0, dtype=np.float64)])  # (T', A, J)

@@ -17,14 +17,16 @@ from napari_lookagain.eyes.opening import check_pooling, open_encoder
 from napari_lookagain.features import MotionFeatures
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
+from napari_lookagain.vision.cache import FeatureMemory
 from napari_lookagain.vision.encoder import VisionEncoder, load_encoder
 from napari_lookagain.vision.look import crops_of, read_by, see
 from napari_lookagain.vision.on_the_fly import Seen
 from napari_lookagain.vision.pca import PCAEncoder
 from napari_lookagain.windows import Window
 
-PCA_FRAMES = 1500  # frames whose crops the PCA encoder is fitted to
+PCA_FRAMES = 1500  # frames that the PCA encoder is fitted to
 PCA_SIZE = 48  # pixels of a crop's side
+IMAGES_AT_ONCE = 64  # whose patches are in memory
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,26 @@ class Material:
     def split(self, windows: Sequence[Window]) -> tuple[list[Window], list[Window]]:
         """Training and held-out windows."""
         return split(windows, self.spans)
+
+    def for_pretraining(self) -> Generator[Progress, None, Batches]:
+        """Batches with v_raw of Eq. 7: of patches, which attention pools later, their mean, taken once."""
+        if not self.n_patches:
+            return self.batches
+        recordings = []
+        for index, recording in enumerate(self.batches.recordings):
+            seen, inside = recording.visual_features, np.zeros((recording.n_frames, recording.n_animals), bool)
+            assert seen is not None
+            for window in self.windows:
+                if window.recording == index:
+                    inside[window.start : window.stop] = True
+            rows = np.argwhere(inside)
+            means = FeatureMemory((*inside.shape, self.visual_width), rows)
+            for first in range(0, len(rows), IMAGES_AT_ONCE):
+                some = rows[first : first + IMAGES_AT_ONCE]
+                means.write(some, seen.read(some).reshape(len(some), self.n_patches, -1).mean(1))
+                yield Progress(first + len(some), len(rows), "averaging patches")
+            recordings.append(replace(recording, visual_features=means))
+        return Batches(recordings, self.batches.length, self.visual_width)
 
 
 def gather(
@@ -225,15 +247,34 @@ def _open_eye(
     if config.vision.encoder != "pca":
         return (yield from open_encoder(sessions, config, device))
     check_pooling("pca", PCAEncoder.n_patches, config)
-    places = np.concatenate(
-        [[(i, t) for t in np.flatnonzero(frames)] for i, frames in enumerate(training) if frames.any()]
-    )
+    return (yield from fit_pca(sessions, training, config, PCA_SIZE))
+
+
+def fit_pca(
+    sessions: Sequence[Session], frames: Sequence[np.ndarray], config: Config, size: int
+) -> Generator[Progress, None, PCAEncoder]:
+    """Fit the "pca" eye to what it would be shown at some frames of recordings, at most 1500 spread over all of them.
+
+    Parameters
+    ----------
+    sessions
+        With videos.
+    frames
+        (T,) bool of every session: to what it may be fitted.
+    config
+        The crops, how many components, and the seed.
+    size
+        Side of the images, pixels.
+    """
+    places = np.concatenate([np.column_stack([np.full(f.sum(), i), *f.nonzero()]) for i, f in enumerate(frames)])
     places = places[np.linspace(0, len(places) - 1, min(len(places), PCA_FRAMES)).astype(int)]
+    crops = [crops_of(session, config, size) for session in sessions]
+    shown = [1 if c.kind == "frame" else s.n_animals for c, s in zip(crops, sessions, strict=True)]  # images of a frame
+    total = int(np.take(shown, places[:, 0]).sum())
     images: list[np.ndarray] = []
     for i, session in enumerate(sessions):
-        crops = crops_of(session, config, PCA_SIZE)
         with session.open_video() as video:
             for t, frame in video.frames(places[places[:, 0] == i, 1], grey=True):
-                images += [crops.cut(frame, t, animal) for animal in range(session.n_animals)]
-                yield Progress(len(images), len(places) * session.n_animals, "fitting the eye")
+                images += [crops[i].cut(frame, t, animal) for animal in range(shown[i])]
+                yield Progress(len(images), total, "fitting the eye")
     return PCAEncoder.fit(np.stack(images), config.vision.components, config.training.seed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,6 @@ from napari_lookagain.config import Config
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram, ethogram_kind, load_ethogram
-from napari_lookagain.files import atomic_path
 from napari_lookagain.formats.boris import boris_table
 from napari_lookagain.formats.tables import bouts_table, frames_table, stats_table
 from napari_lookagain.material import Material, behavior_labels, check_tracked, gather
@@ -25,6 +23,7 @@ from napari_lookagain.model.lookagain import Kind, LookAgain, ModelCard
 from napari_lookagain.naming import Naming
 from napari_lookagain.predict import predict, settle_budget
 from napari_lookagain.progress import Progress
+from napari_lookagain.run_folder import check_out, check_run, is_finished, keep_run, write_json
 from napari_lookagain.session import Session
 from napari_lookagain.train import History, finetune, pretrain
 from napari_lookagain.vision.encoder import VisionEncoder, load_encoder, save_encoder
@@ -59,14 +58,38 @@ def segment(
     InputError
         When the run is there already, keypoints differ between sessions, or a video cannot be looked at.
     """
-    _check_job(sessions, run, device)
+    check_run(sessions, run, device)
     home = sessions[0].run_folder(run)  # where the model is trained; the other sessions get their copy
-    material = yield from gather(sessions, config, device=device)
-    clusters = tuple(f"cluster {i + 1}" for i in range(config.finetune.clusters))
-    trained, told = yield from _train(sessions, material, "cluster", clusters, home, device)
-    ethograms = yield from _predict_each(trained, material.encoder, sessions, None, run, device, told)
+    model, encoder, told = yield from _cluster(sessions, config, home, None, device)
+    ethograms = yield from _predict_each(model, encoder, sessions, None, run, device, told)
     _drop_checkpoints(home)
     return ethograms
+
+
+def discover(
+    sessions: Sequence[Session],
+    out: Path,
+    config: Config,
+    *,
+    pretrained: Path | None = None,
+    device: str = "auto",
+) -> Generator[Progress, None, dict[str, Any]]:
+    """Discover clusters in recordings, and keep the model in a folder, to be applied to others.
+
+    Parameters and errors as in `train`; labels are not read.
+
+    Returns
+    -------
+    dict
+        The recordings, and how both trainings went.
+    """
+    check_out(out, device)
+    model, encoder, told = yield from _cluster(sessions, config, out, pretrained, device)
+    report = {"recordings": [session.recording for session in sessions], **told}
+    write_json(out / "metrics.json", report)
+    _save(model, encoder, out)
+    _drop_checkpoints(out)
+    return report
 
 
 def train(
@@ -102,15 +125,9 @@ def train(
     InputError
         When `out` is a file or holds a model, no frame is scored, or fewer than two behaviors are.
     """
-    if out.is_file() or (out / "weights.safetensors").exists():
-        raise InputError(f"{out} is a file or holds a trained model already; choose another folder with --out.")
-    accelerator(device)  # an unknown device is refused before anything is written
+    check_out(out, device)
     behavior, names = behavior_labels(sessions, rater)
-    base = None if pretrained is None else LookAgain.load(pretrained)
-    if pretrained is not None and base is not None:
-        _check_base(base, sessions, sees=(pretrained / "encoder").is_dir())
-        same = {name: getattr(base.config, name).model_dump() for name in ("features", "motion", "vision", "pretrain")}
-        config = config.updated(**same)
+    base, config = _base(pretrained, sessions, config)
     material = yield from gather(sessions, config, behavior=behavior, encoder_from=pretrained, device=device)
     model, told = yield from _train(sessions, material, "behavior", names, out, device, base)
     windows, _ = material.split(material.fine_windows)
@@ -120,7 +137,7 @@ def train(
         "recordings": [session.recording for session in sessions],
         **told,
     }
-    _write_json(out / "metrics.json", report)
+    write_json(out / "metrics.json", report)
     _save(model, material.encoder, out)
     _drop_checkpoints(out)
     return report
@@ -140,7 +157,7 @@ def predict_all(
     """
     loaded = LookAgain.load(model)
     check_tracked(sessions)
-    _check_job(sessions, run, device)
+    check_run(sessions, run, device)
     encoder = load_encoder(model / "encoder", str(accelerator(device).device)) if (model / "encoder").is_dir() else None
     for session in sessions:
         settle_budget(loaded, session, encoder, budget)
@@ -152,7 +169,7 @@ def free_name(sessions: Sequence[Session], base: str) -> str:
     number = 1
     while True:
         name = base if number == 1 else f"{base}-{number}"
-        if not any(_is_finished(session, name) for session in sessions):
+        if not any(is_finished(session, name) for session in sessions):
             return name
         number += 1
 
@@ -222,6 +239,27 @@ def _latest_runs(session: Session, run: str | None) -> dict[str, Ethogram]:
     return found
 
 
+def _cluster(
+    sessions: Sequence[Session], config: Config, folder: Path, pretrained: Path | None, device: str
+) -> Generator[Progress, None, tuple[LookAgain, VisionEncoder | None, dict[str, Any]]]:
+    """Train a cluster head, and give it with its eye; checkpoints are kept in `folder`."""
+    base, config = _base(pretrained, sessions, config)
+    material = yield from gather(sessions, config, encoder_from=pretrained, device=device)
+    names = tuple(f"cluster {i + 1}" for i in range(config.finetune.clusters))
+    model, told = yield from _train(sessions, material, "cluster", names, folder, device, base)
+    return model, material.encoder, told
+
+
+def _base(pretrained: Path | None, sessions: Sequence[Session], config: Config) -> tuple[LookAgain | None, Config]:
+    """The model whose motion encoder is taken over, and the settings with those that belong to it."""
+    if pretrained is None:
+        return None, config
+    base = LookAgain.load(pretrained)
+    _check_base(base, sessions, sees=(pretrained / "encoder").is_dir())
+    same = {name: getattr(base.config, name).model_dump() for name in ("features", "motion", "vision", "pretrain")}
+    return base, config.updated(**same)
+
+
 def _train(
     sessions: Sequence[Session],
     material: Material,
@@ -248,10 +286,12 @@ def _train(
     told: dict[str, Any] = {}
     if base is None:
         windows, held_out = material.split(material.windows)
+        images = yield from material.for_pretraining()
         history = yield from pretrain(
-            model, batches, windows, held_out, device=device, checkpoint=folder / "pretraining.pt"
+            model, images, windows, held_out, device=device, checkpoint=folder / "pretraining.pt"
         )
-        told["pretraining"] = _told(history)
+        if history.loss:
+            told["pretraining"] = _told(history)
     else:
         for part in ("motion_encoder", "predict_keypoints", "predict_vision"):
             getattr(model, part).load_state_dict(getattr(base, part).state_dict())
@@ -281,14 +321,6 @@ def _counts(labels: Sequence[np.ndarray], names: Sequence[str]) -> dict[str, int
     return {name: sum(int((each == i).sum()) for each in labels) for i, name in enumerate(names)}
 
 
-def _check_job(sessions: Sequence[Session], run: str, device: str) -> None:
-    """Refuse a device that is not there, and to write over a finished run, before anything is written."""
-    accelerator(device)
-    for session in sessions:
-        if _is_finished(session, run):
-            raise InputError(f"{session.recording} has a finished run {run!r} already; choose another name with --run.")
-
-
 def _check_base(base: LookAgain, sessions: Sequence[Session], *, sees: bool) -> None:
     check_tracked(sessions)
     for session in sessions:
@@ -304,11 +336,6 @@ def _check_base(base: LookAgain, sessions: Sequence[Session], *, sees: bool) -> 
             f"The pretrained model knows {base.card.n_neighbors} neighbors of an animal, these recordings have "
             f"{n_neighbors}; pretrain on recordings with as many animals."
         )
-
-
-def _is_finished(session: Session, run: str) -> bool:
-    """Whether a run is whole: its ethogram is written last."""
-    return (session.run_folder(run) / "ethogram.npz").exists()
 
 
 def _predict_each(
@@ -328,40 +355,19 @@ def _predict_each(
     budget = model.config.look.budget if budget is None else budget
     for session, ethogram in zip(sessions, ethograms, strict=True):
         _save(model, encoder, session.run_folder(run) / "model")
-        _keep(model, session, ethogram, session.run_folder(run), budget, told)
+        keep_run(session, run, ethogram, budget=budget, log=_log(model, ethogram, budget, told), **told)
     return ethograms
 
 
-def _keep(
-    model: LookAgain, session: Session, ethogram: Ethogram, folder: Path, budget: float, told: dict[str, Any]
-) -> None:
-    """Write a run, its ethogram last."""
-    shares = ethogram.time_budget()
-    metrics = {
-        "budget": budget,
-        "frames": ethogram.n_frames,
-        "looked": {animal: int(n) for animal, n in zip(session.animals, ethogram.looked.sum(0), strict=True)},
-        "share_of_time": shares.to_dict(orient="records"),
-        **told,
-    }
-    _write_json(folder / "metrics.json", metrics)
-    with atomic_path(folder / "log.txt") as path:
-        path.write_text(_log(session, model, metrics), encoding="utf-8")
-    ethogram.save(folder / "ethogram.npz")
-
-
-def _log(session: Session, model: LookAgain, metrics: dict[str, Any]) -> str:
+def _log(model: LookAgain, ethogram: Ethogram, budget: float, told: dict[str, Any]) -> list[str]:
     lines = [
-        f"recording {session.recording}: {session.n_frames} frames, {session.n_animals} animals, {session.fps} fps",
         f"model: {model.card.kind}, {', '.join(model.card.names)}",
-        f"budget {metrics['budget']}: looked at {sum(metrics['looked'].values())} frames of animals",
+        f"budget {budget}: looked at {ethogram.looked.sum()} frames of animals",
     ]
-    for stage in ("pretraining", "finetuning"):
-        if stage in metrics:
-            told = metrics[stage]
-            end = "had flattened" if told["flattened"] else "was still falling: more epochs would help"
-            lines.append(f"{stage}: {len(told['loss'])} epochs, loss {told['loss'][-1]:.4f}, which {end}")
-    return "\n".join(lines) + "\n"
+    for stage, history in told.items():
+        end = "had flattened" if history["flattened"] else "was still falling: more epochs would help"
+        lines.append(f"{stage}: {len(history['loss'])} epochs, loss {history['loss'][-1]:.4f}, which {end}")
+    return lines
 
 
 def _told(history: History) -> dict[str, Any]:
@@ -378,8 +384,3 @@ def _save(model: LookAgain, encoder: VisionEncoder | None, folder: Path) -> None
 def _drop_checkpoints(folder: Path) -> None:
     for name in ("pretraining.pt", "finetuning.pt"):
         (folder / name).unlink(missing_ok=True)
-
-
-def _write_json(path: Path, told: dict[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")

@@ -70,12 +70,16 @@ def pretrain(
 ) -> Generator[Progress, None, History]:
     """Train the motion encoder without labels (section 3.1 of the paper).
 
+    With `pretrain.epochs` 0 it only gets ready to learn in fine-tuning: its scale is fitted, its codebooks start at
+    what it says of a few windows.
+
     Parameters
     ----------
     model
         Trained in place; ends on the CPU in eval mode.
     batches, windows, held_out
-        What to train on, and windows that report how it goes and, when there are enough, choose the best epoch.
+        What to train on, with one vector of an image (see `Material.for_pretraining`), and windows that report how it
+        goes and, when there are enough, choose the best epoch.
     device
         "auto", "cpu", "cuda" or "mps".
     checkpoint
@@ -95,6 +99,9 @@ def pretrain(
     learnt = (model.motion_encoder, model.predict_keypoints, model.predict_vision)
     parameters = [p for part in learnt for p in part.parameters()]
     model.motion_encoder.fit_scale(_some_motion(batches, windows))
+    if not model.config.pretrain.epochs:
+        _start_codebooks(model, batches(_spread(windows, model.config.pretrain.batch)))
+        return History()
     loop = _Loop(Pretraining(model), parameters, model.config.pretrain, device, checkpoint)
     return (yield from loop.run("pretraining", windows, held_out, lambda chosen: (batches(chosen),), keep_best=True))
 
@@ -108,13 +115,14 @@ def finetune(
     device: str = "auto",
     checkpoint: Path | None = None,
 ) -> Generator[Progress, None, History]:
-    """Train gate, visual context and head on top of the frozen motion encoder (section 3.2 of the paper).
+    """Train gate, visual context and head on top of the motion encoder (section 3.2 of the paper).
 
+    It is frozen, unless `finetune.learn_motion` or the lack of pretraining (`Config.learns_motion`) lets it learn on.
     A behavior head learns from scored frames alone. A cluster head needs none: its centers start from k-means on f, p
     of Eq. 23 is refreshed every epoch, and empty clusters are re-seeded. Parameters, yields and errors as in
     `pretrain`; InputError also when no frame is scored, or there are fewer frames than clusters.
     """
-    parameters = model.grounding_parameters()
+    parameters = model.finetuned_parameters()
     head = model.head
     clustering = isinstance(head, ClusterHead)
     weights = None if clustering else _class_weights(model, batches, windows)
@@ -290,9 +298,22 @@ class _Loop:
         return blake2b(told.encode(), digest_size=16).hexdigest()
 
 
+def _spread(windows: Sequence[Window], most: int) -> list[Window]:
+    """At most so many of the windows, spread over all."""
+    return [windows[i] for i in np.unique(np.linspace(0, len(windows) - 1, min(len(windows), most)).astype(int))]
+
+
+def _start_codebooks(model: LookAgain, batch: Batch) -> None:
+    """Start the codebooks as the first batch of a pretraining would: a cluster head needs tokens before it learns."""
+    torch.manual_seed(model.config.training.seed)
+    with torch.no_grad():
+        model.motion_encoder.train()(batch.motion, batch.valid)
+    model.eval().requires_grad_(False)
+
+
 def _some_motion(batches: Batches, windows: Sequence[Window]) -> Tensor:
     """Valid frames (M, N) of up to 500 windows spread over the training, to standardize by."""
-    chosen = [windows[i] for i in np.unique(np.linspace(0, len(windows) - 1, min(len(windows), 500)).astype(int))]
+    chosen = _spread(windows, 500)
     motion = [batches.recordings[window.recording].features(window.start, window.stop) for window in chosen]
     return torch.from_numpy(np.concatenate([each.reshape(-1, each.shape[-1]) for each in motion]))
 

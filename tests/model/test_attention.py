@@ -10,7 +10,7 @@ import torch
 from napari_lookagain.config import LookConfig
 from napari_lookagain.model.grounding import VisualContext
 from napari_lookagain.model.lookagain import LookAgain, ModelCard
-from napari_lookagain.model.objectives import Finetuning, Pretraining
+from napari_lookagain.model.objectives import Finetuning
 
 PATCHES, WIDTH = 4, 8
 
@@ -72,22 +72,7 @@ def test_the_query_learns_in_fine_tuning(attending, batch):
     objective(batch, None, 1.0)["loss"].backward()
     pool = attending.visual_context.pool
     assert all(float(p.grad.abs().sum()) > 0 for p in pool.parameters())
-    assert {id(p) for p in pool.parameters()} <= {id(p) for p in attending.grounding_parameters()}
-
-
-def test_pretraining_predicts_the_mean_over_patches(attending, batch, make_model):
-    """Eq. 9 has v_raw as its target, however the head pools later."""
-    plain = LookAgain(replace(attending.card, n_patches=0), attending.config)
-    shared = {name: value for name, value in attending.state_dict().items() if "visual_context" not in name}
-    plain.load_state_dict(shared, strict=False)
-    mean = batch.visual_features.unflatten(-1, (PATCHES, WIDTH)).mean(-2)
-    losses = []
-    for model, features in ((attending, batch.visual_features), (plain.eval(), mean)):
-        torch.manual_seed(0)
-        objective = Pretraining(model).eval()
-        with torch.no_grad():
-            losses.append(float(objective(replace(batch, visual_features=features))["pred"]))
-    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    assert {id(p) for p in pool.parameters()} <= {id(p) for p in attending.finetuned_parameters()}
 
 
 def test_it_is_saved_and_comes_back(attending, batch, tmp_path):

@@ -344,6 +344,15 @@ def test_gradient_reaches_the_score_where_it_looked_and_nowhere_else(fill):
     assert torch.equal(score.grad != 0, looked)
 
 
+def test_where_the_score_does_not_weigh_it_tells_nothing():
+    visual, looked = torch.randn(1, 1, 8, 5), torch.arange(8).expand(1, 1, 8) % 3 == 0
+    scores = torch.rand(2, 1, 1, 8)
+    for weighs in (True, False):
+        see = VisualContext(5, 16, 2, 8, LookConfig(layers=1), 0.0, weighs=weighs).eval()
+        one, other = (see(visual, score, looked, torch.ones_like(looked)) for score in scores)
+        assert torch.equal(one, other) != weighs
+
+
 def test_a_frame_holds_the_nearest_look_and_its_distance():
     see = context("hold")
     reads = []

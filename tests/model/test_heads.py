@@ -28,6 +28,20 @@ def test_the_classifier_reads_the_fused_embedding():
     torch.testing.assert_close(behavior(x, seen), behavior.classify(behavior.fuse(x, seen)))
 
 
+@pytest.mark.parametrize(
+    "make", [lambda *reads: BehaviorHead(8, 3, 0.0, 0.5, *reads), lambda *reads: ClusterHead(8, 8, 3, *reads)]
+)
+def test_a_head_that_reads_the_video_alone_knows_nothing_of_the_motion(make):
+    x, seen = torch.randn(2, 1, 4, 8), torch.randn(2, 1, 4, 8)
+    blind, both = make("video").eval(), make().eval()
+    assert torch.equal(blind(x, seen), blind(x + 1, seen))
+    assert not torch.allclose(blind(x, seen), blind(x, seen + 1))
+    assert not torch.allclose(both(x, seen), both(x + 1, seen))
+    x.requires_grad_()
+    blind.train()(x, seen).sum().backward()
+    assert x.grad is None or not x.grad.any()
+
+
 def test_motion_is_dropped_for_whole_windows_and_in_training_only():
     behavior, x, seen = head(motion_dropout=0.5), torch.randn(400, 2, 4, 8), torch.randn(400, 2, 4, 8)
     with torch.no_grad():

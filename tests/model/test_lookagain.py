@@ -108,13 +108,34 @@ def test_gradient_reaches_the_gate_through_its_score(make_model, make_batch, kin
             assert (parameter.grad is not None and bool(parameter.grad.any())) == reaches
 
 
-def test_what_learns_in_fine_tuning_is_all_but_the_motion(make_model):
-    model = make_model()
-    learnt = {id(parameter) for parameter in model.grounding_parameters()}
+@pytest.mark.parametrize("learns", [False, True])
+def test_what_learns_in_fine_tuning_is_all_but_a_frozen_motion_encoder(make_model, learns):
+    model = make_model(finetune={"learn_motion": learns})
+    learnt = {id(parameter) for parameter in model.finetuned_parameters()}
     names = {name.split(".")[0] for name, parameter in model.named_parameters() if id(parameter) in learnt}
-    assert names == {"gate", "visual_context", "head"}
     frozen = {name.split(".")[0] for name, parameter in model.named_parameters() if id(parameter) not in learnt}
-    assert frozen == {"motion_encoder", "predict_keypoints", "predict_vision"}
+    (names if learns else frozen).remove("motion_encoder")
+    assert names == {"gate", "visual_context", "head"}
+    assert frozen == {"predict_keypoints", "predict_vision"}
+
+
+@every_kind
+@pytest.mark.parametrize("select", ["spread", "topk", "grid", "random"])
+def test_of_a_model_that_reads_the_video_alone_the_gate_reads_keypoints_and_nothing_else_does(
+    make_model, make_batch, kind, select
+):
+    model = make_model(kind, finetune={"reads": "video"}, look={"select": select, "budget": 0.5})
+    batch, other = make_batch(padded=False), make_batch(padded=False, seed=1)
+    told, again = [], []
+    for motion in (batch.motion, other.motion):
+        for looks, budget in ((told, 0.5), (again, 1.0)):
+            torch.manual_seed(0)
+            looks.append(model(motion, batch.valid, batch.visual_features, budget))
+    asked = select in ("spread", "topk")
+    assert torch.equal(told[0].looked, told[1].looked) != asked
+    for one, two in (told, again):
+        assert torch.equal(one.head, two.head) != asked, "its score weighs what was seen"
+    assert not torch.equal(told[0].motion.embedding, told[1].motion.embedding)
 
 
 # On disk
@@ -217,3 +238,22 @@ def test_heads_of_another_kind_are_told_from_a_damaged_model(tmp_path):
     (tmp_path / "config.json").write_text('{"schema": 1, "kind": "actions"}')
     with pytest.raises(InputError, match=r"holds action segmentation heads, .* apply them with predict"):
         LookAgain.load(tmp_path)
+
+
+def test_noise_moves_all_columns_of_keypoints_and_no_confidence(make_model, make_batch):
+    encoder = make_model().motion_encoder
+    encoder.scale.copy_(torch.linspace(1, 2, len(encoder.scale)))
+    torch.manual_seed(0)
+    motion = make_batch().motion.repeat(60, 1, 1, 1)
+    moved = (encoder.jitter(motion, 0.5) - motion) / encoder.scale
+    deviation = moved.flatten(0, -2).std(0)
+    sure = slice(encoder.pose_width, encoder.pose_width + encoder.n_keypoints)
+    assert (deviation[sure] == 0).all()
+    others = torch.cat([deviation[: sure.start], deviation[sure.stop :]])
+    torch.testing.assert_close(others, torch.full_like(others, 0.5), rtol=0.05, atol=0)
+
+
+def test_motion_is_hidden_only_from_heads_that_have_looks_instead(make_model):
+    hides = {"finetune": {"motion_dropout": 0.4}}
+    assert make_model(look={"budget": 0.25}, **hides).head.motion_dropout == 0.4
+    assert make_model(look={"budget": 0.0}, **hides).head.motion_dropout == 0

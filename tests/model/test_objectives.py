@@ -39,6 +39,19 @@ def test_the_weights_are_settings(make_model, make_batch):
     weights = {"pred_weight": 0.0, "rvq_weight": 2.0, "recon_weight": 3.0}
     told = Pretraining(make_model(pretrain=weights))(make_batch())
     torch.testing.assert_close(told["loss"], told["mask"] + 2 * told["rvq"] + 3 * told["recon"])
+    told = Pretraining(make_model(pretrain=weights | {"mask_weight": 0.3}))(make_batch())
+    torch.testing.assert_close(told["loss"], 0.3 * told["mask"] + 2 * told["rvq"] + 3 * told["recon"])
+
+
+def test_without_masked_prediction_nothing_is_hidden(make_model, make_batch):
+    model, hidden = make_model(pretrain={"mask_weight": 0.0}), []
+    model.motion_encoder.register_forward_pre_hook(lambda module, inputs: hidden.append(inputs[2]))
+    told = Pretraining(model).train()(make_batch())
+    told["loss"].backward()
+    assert not hidden[0].any()
+    assert told["mask"] == 0
+    assert gradients(model) == {"motion_encoder", "predict_vision"}
+    assert "mask_token" not in gradients(model.motion_encoder)
 
 
 def test_each_part_of_the_loss_is_of_the_standardized_descriptor(make_model, make_batch):
@@ -100,13 +113,48 @@ def test_fine_tuning_leaves_the_motion_encoder_and_its_codebooks_alone(make_mode
     assert not any(part.training for part in model.motion_encoder.modules())
     for parameter in model.motion_encoder.parameters():
         parameter.requires_grad_(False)
-    optimizer = torch.optim.Adam(model.grounding_parameters())
+    optimizer = torch.optim.Adam(model.finetuned_parameters())
     first = objective(make_batch(), None, 0.0)["loss"]
     torch.testing.assert_close(first, objective(make_batch(), None, 0.0)["loss"], msg="its dropout is off")
     first.backward()
     optimizer.step()
     assert gradients(model) == {"gate", "visual_context", "head"}
     assert all(torch.equal(value, before[name]) for name, value in frozen(model).items())
+
+
+@pytest.mark.parametrize("kind", ["behavior", "cluster"])
+@pytest.mark.parametrize("changes", [{"finetune": {"learn_motion": True}}, {"pretrain": {"epochs": 0}}])
+def test_a_motion_encoder_that_learns_on_moves_with_its_codebooks(make_model, make_batch, kind, changes):
+    model, batch = make_model(kind, **changes), make_batch()
+    before = frozen(model)
+    objective = Finetuning(model, torch.ones(3)).train()
+    assert model.motion_encoder.training
+    target = None if kind == "behavior" else torch.tensor([0.2, 0.3, 0.5]).expand(3, 2, 16, 3)
+    told = objective(batch, target, 0.0)
+    told["loss"].backward()
+    parts = gradients(model.motion_encoder)
+    assert parts >= {"encode_conv", "encode_attention"} | ({"temporal", "social"} if kind == "behavior" else set())
+    assert "decode_conv" not in parts, "nothing is rebuilt"
+    moved = {name for name, value in frozen(model).items() if not torch.equal(value, before[name])}
+    assert any("codebook.embed" in name for name in moved), "codebooks follow in training mode"
+    objective.eval()
+    still = frozen(model)
+    objective(batch, target, 1.0)
+    assert all(torch.equal(value, still[name]) for name, value in frozen(model).items())
+
+
+def test_a_motion_encoder_that_learns_on_is_kept_at_its_codes(make_model, make_batch):
+    batch = make_batch()
+    told = [
+        Finetuning(make_model(finetune={"learn_motion": learns}, pretrain={"rvq_weight": 0.4}), torch.ones(3)).eval()(
+            batch, None, 1.0
+        )
+        for learns in (False, True)
+    ]
+    assert "rvq" not in told[0]
+    assert told[1]["rvq"] > 0
+    torch.testing.assert_close(told[1]["loss"], told[0]["loss"] + 0.4 * told[1]["rvq"])
+    torch.testing.assert_close(told[1]["error"], told[0]["error"])
 
 
 def test_the_behavior_loss_is_weighted_cross_entropy(make_model, make_batch):
@@ -182,7 +230,7 @@ def test_one_batch_is_learnt_by_heart(make_model, make_batch):
     model, batch = make_model(look={"budget": 0.5}, pretrain={"epochs": 1}), make_batch(windows=2, padded=True)
     scored = batch.behavior >= 0
     objective = Finetuning(model, losses.class_weights(batch.behavior, 3)).train()
-    optimizer = torch.optim.Adam(model.grounding_parameters(), 1e-2)
+    optimizer = torch.optim.Adam(model.finetuned_parameters(), 1e-2)
     for step in range(300):
         optimizer.zero_grad()
         objective(batch, None, step / 300)["loss"].backward()

@@ -125,7 +125,7 @@ class ActionConfig(Settings):
     @property
     def looks(self) -> Config:
         """How an eye is made and looks, as settings of a run with LookAgain."""
-        vision = self.vision.model_dump(include={"encoder", "crop", "crop_scale", "keep"})
+        vision = self.vision.model_dump(include={"encoder", "crop", "crop_scale", "components", "keep"})
         return Config(features=self.features, beast=self.beast).updated(
             vision=vision, training={"seed": self.training.seed}
         )

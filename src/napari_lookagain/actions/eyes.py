@@ -12,15 +12,12 @@ from napari_lookagain.actions.config import ActionConfig
 from napari_lookagain.actions.features import Eyes, eye_of
 from napari_lookagain.device import accelerator
 from napari_lookagain.eyes.opening import open_encoder
+from napari_lookagain.material import fit_pca
 from napari_lookagain.progress import Progress
 from napari_lookagain.vision.encoder import VisionEncoder, load_encoder, save_encoder
-from napari_lookagain.vision.look import crops_of
-from napari_lookagain.vision.pca import PCAEncoder
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session
-
-PCA_FRAMES = 1500  # frames whose images the principal components are taken of, spread over all
 
 
 def open_eyes(
@@ -43,7 +40,7 @@ def open_eyes(
     eyes: dict[str, VisionEncoder] = {}
     for name in dict.fromkeys(eye_of(read) for read in config.head.reads if read != "keypoints"):
         if name == "pca":
-            eyes[name] = yield from _fit_pca(sessions, frames, config)
+            eyes[name] = yield from fit_pca(sessions, frames, config.looks, config.vision.pca_size)
         else:
             eyes[name] = yield from open_encoder(sessions, config.looks, device)
     return eyes
@@ -59,23 +56,3 @@ def save_eyes(eyes: Eyes, folder: Path) -> None:
     """Keep the eyes in folders ``pca`` and ``encoder``, whichever there are."""
     for name, eye in eyes.items():
         save_encoder(eye, folder / name)
-
-
-def _fit_pca(
-    sessions: Sequence[Session], frames: Sequence[np.ndarray], config: ActionConfig
-) -> Generator[Progress, None, PCAEncoder]:
-    places = np.concatenate(
-        [np.column_stack([np.full(each.sum(), i), *each.nonzero()]) for i, each in enumerate(frames)]
-    )
-    places = places[np.linspace(0, len(places) - 1, min(len(places), PCA_FRAMES)).astype(int)]
-    images: list[np.ndarray] = []
-    done = 0
-    for i, session in enumerate(sessions):
-        crops = crops_of(session, config.looks, config.vision.pca_size)
-        animals = range(1 if crops.kind == "frame" else session.n_animals)  # all animals share a whole frame
-        with session.open_video() as video:
-            for index, frame in video.frames(places[places[:, 0] == i, 1], grey=True):
-                images += [crops.cut(frame, index, animal) for animal in animals]
-                done += 1
-                yield Progress(done, len(places), "fitting the eye")
-    return PCAEncoder.fit(np.stack(images), config.vision.components, config.training.seed)

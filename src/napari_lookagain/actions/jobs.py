@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,20 +12,18 @@ import torch
 
 from napari_lookagain.actions.config import ActionConfig
 from napari_lookagain.actions.eyes import load_eyes, save_eyes
-from napari_lookagain.actions.features import Eyes, settle
+from napari_lookagain.actions.features import settle
 from napari_lookagain.actions.heads import ActionHead
 from napari_lookagain.actions.material import gather_actions
 from napari_lookagain.actions.model import ActionModel, seeds
 from napari_lookagain.actions.prediction import predict_actions
 from napari_lookagain.actions.sequences import Sequences, Split, moments, splits
 from napari_lookagain.actions.training import train_heads
-from napari_lookagain.device import accelerator
-from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
-from napari_lookagain.files import atomic_path
 from napari_lookagain.material import behavior_labels
 from napari_lookagain.metrics import frame_scores
 from napari_lookagain.progress import Progress
+from napari_lookagain.run_folder import check_out, check_run, keep_run, write_json
 from napari_lookagain.windows import Window
 
 if TYPE_CHECKING:
@@ -60,9 +57,7 @@ def train_actions(
     InputError
         When `out` is a file or holds a model, fewer than two behaviors are scored, or what is to be read is not there.
     """
-    if out.is_file() or (out / "weights.safetensors").exists():
-        raise InputError(f"{out} is a file or holds a trained model already; choose another folder with --out.")
-    accelerator(device)  # an unknown device is refused before anything is written
+    check_out(out, device)
     labels, names = behavior_labels(sessions, rater)
     config = settle(config, sessions)
     eyes, card, sequences, windows = yield from gather_actions(sessions, labels, names, config, device)
@@ -78,7 +73,7 @@ def train_actions(
         "flattened": [history.flattened for history in histories],
         **_held_out_scores(model, sequences, parts),
     }
-    _write_json(out / "metrics.json", report | {"training": [asdict(history) for history in histories]})
+    write_json(out / "metrics.json", report | {"training": [asdict(history) for history in histories]})
     save_eyes(eyes, out)
     model.save(out)
     (out / "training.pt").unlink(missing_ok=True)
@@ -110,10 +105,8 @@ def predict_all_actions(
         When the run is there already, or a session lacks what the model reads.
     """
     model = ActionModel.load(folder)
-    accelerator(device)
+    check_run(sessions, run, device)
     for session in sessions:
-        if (session.run_folder(run) / "ethogram.npz").exists():
-            raise InputError(f"{session.recording} has a finished run {run!r} already; choose another name with --run.")
         model.card.check(session, model.config.vision.crop)
     eyes = load_eyes(folder, model.config, device)
     ethograms = []
@@ -121,7 +114,11 @@ def predict_all_actions(
         ethogram = yield from predict_actions(model, session, eyes, device=device)
         ethograms.append(ethogram)
     for session, ethogram in zip(sessions, ethograms, strict=True):
-        _keep(model, eyes, session, ethogram, session.run_folder(run))
+        home = session.run_folder(run) / "model"
+        save_eyes(eyes, home)
+        model.save(home)
+        seen = bool(ethogram.looked.all())
+        keep_run(session, run, ethogram, budget=float(seen), log=_log(model, seen))
     return ethograms
 
 
@@ -152,29 +149,9 @@ def _tell(head: ActionHead, sequences: Sequences, windows: Sequence[Window]) -> 
     return out
 
 
-def _keep(model: ActionModel, eyes: Eyes, session: Session, ethogram: Ethogram, folder: Path) -> None:
-    """Write a run, its ethogram last."""
-    save_eyes(eyes, folder / "model")
-    model.save(folder / "model")
-    seen = bool(ethogram.looked.all())
-    metrics = {
-        "budget": float(seen),
-        "frames": ethogram.n_frames,
-        "looked": {animal: int(n) for animal, n in zip(session.animals, ethogram.looked.sum(0), strict=True)},
-        "share_of_time": ethogram.time_budget().to_dict(orient="records"),
-    }
-    _write_json(folder / "metrics.json", metrics)
+def _log(model: ActionModel, seen: bool) -> list[str]:
     kind = {"tcn": "temporal convolution networks", "linear": "linear heads"}[model.config.head.kind]
-    lines = [
-        f"recording {session.recording}: {session.n_frames} frames, {session.n_animals} animals, {session.fps} fps",
+    return [
         f"model: {len(model.heads)} {kind} that read {', '.join(model.card.reads)}: {', '.join(model.card.names)}",
         f"looked at {'every frame' if seen else 'no frame'}",
     ]
-    with atomic_path(folder / "log.txt") as path:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    ethogram.save(folder / "ethogram.npz")
-
-
-def _write_json(path: Path, told: dict[str, Any]) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")

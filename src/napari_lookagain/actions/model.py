@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from napari_lookagain.actions.config import ActionConfig, Feature
 from napari_lookagain.actions.heads import ActionHead
 from napari_lookagain.errors import InputError
-from napari_lookagain.files import atomic_path
+from napari_lookagain.model.lookagain import fingerprint, save_model
 from napari_lookagain.model.motion import MIN_SCALE
 
 if TYPE_CHECKING:
@@ -143,19 +142,12 @@ class ActionModel(nn.Module):
 
     def fingerprint(self) -> str:
         """Tell this model from another by its weights and choices."""
-        digest = blake2b(f"{self.card} {self.config}".encode(), digest_size=16)
-        for value in self.state_dict().values():
-            digest.update(value.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(self, f"{self.card} {self.config}")
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json`` and then ``weights.safetensors`` to a folder: one that holds weights is whole."""
-        folder = Path(folder)
+        """Keep the ensemble in a folder; see `napari_lookagain.model.lookagain.save_model`."""
         told = {"schema": SCHEMA, "kind": KIND, "card": asdict(self.card), "config": self.config.model_dump()}
-        with atomic_path(folder / "config.json") as path:
-            path.write_text(json.dumps(told, indent=2), encoding="utf-8")
-        with atomic_path(folder / "weights.safetensors") as path:
-            path.write_bytes(save({name: value.contiguous() for name, value in self.state_dict().items()}))
+        save_model(self, told, Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:

@@ -166,6 +166,8 @@ class VisualContext(nn.Module):
         and a learnt embedding of the distance to it in frames.
     attends
         Whether the patches of an image come one by one, to be pooled by attention (appendix E.4 of the BEAST paper).
+    weighs
+        Whether α weighs what was seen, as in Eq. 17. α is made of keypoints, and would tell of them.
     """
 
     def __init__(
@@ -178,9 +180,10 @@ class VisualContext(nn.Module):
         dropout: float,
         *,
         attends: bool = False,
+        weighs: bool = True,
     ) -> None:
         super().__init__()
-        self.fill = config.fill
+        self.fill, self.weighs = config.fill, weighs
         self.visual_width = visual_width
         self.pool = AttentionPooling(visual_width) if attends else None
         self.project = MLP(visual_width, width)
@@ -210,7 +213,9 @@ class VisualContext(nn.Module):
         raw = visual_features[looked]  # (M, D_v) of the M frames looked at, or (M, P · D_v)
         if self.pool is not None:
             raw = self.pool(raw.unflatten(-1, (-1, self.visual_width)))  # (M, D_v)
-        embedded = score[looked].unsqueeze(-1) * self.project(raw)  # α v̂, (M, D)
+        embedded = self.project(raw)  # v̂, (M, D)
+        if self.weighs:
+            embedded = score[looked].unsqueeze(-1) * embedded  # α v̂
         seen = embedded.new_zeros((batch, animals, frames, embedded.shape[-1]))
         seen[looked] = embedded
         if self.fill == "hold":

@@ -11,14 +11,20 @@ from napari_lookagain.model.motion import Motion
 
 
 class Fusion(nn.Module):
-    """``x + MLP([x ‖ v̄]) · v̄``: what was seen enters as far as the motion asks for it (Eq. 18 and 20)."""
+    """``x + MLP([x ‖ v̄]) · v̄``: what was seen enters as far as the motion asks for it (Eq. 18 and 20).
 
-    def __init__(self, width: int) -> None:
+    Where only the "video" is read, x is 0: the paper's ablation "removes the Motion Encoder".
+    """
+
+    def __init__(self, width: int, reads: str = "both") -> None:
         super().__init__()
+        self.reads = reads
         self.mlp = MLP(2 * width, width)
 
     def forward(self, x: Tensor, visual_context: Tensor) -> Tensor:
         """Fuse two (B, A, T, D)."""
+        if self.reads == "video":
+            x = torch.zeros_like(x)
         return x + self.mlp(torch.cat([x, visual_context], -1)) * visual_context
 
 
@@ -31,11 +37,11 @@ class BehaviorHead(nn.Module):
 
     log_weights: Tensor
 
-    def __init__(self, width: int, n_classes: int, dropout: float, motion_dropout: float) -> None:
+    def __init__(self, width: int, n_classes: int, dropout: float, motion_dropout: float, reads: str = "both") -> None:
         super().__init__()
         self.motion_dropout = motion_dropout
         self.register_buffer("log_weights", torch.zeros(n_classes))
-        self.fuse = Fusion(width)
+        self.fuse = Fusion(width, reads)
         self.classify = nn.Sequential(nn.LayerNorm(width), nn.Dropout(dropout), MLP(width, n_classes, hidden=width))
 
     def read(self, motion: Motion) -> Tensor:
@@ -69,10 +75,10 @@ class ClusterHead(nn.Module):
     v̄ is projected to D_z first, since the paper's widths differ.
     """
 
-    def __init__(self, width: int, latent_width: int, n_clusters: int) -> None:
+    def __init__(self, width: int, latent_width: int, n_clusters: int, reads: str = "both") -> None:
         super().__init__()
         self.project = nn.Linear(width, latent_width)
-        self.fuse = Fusion(latent_width)
+        self.fuse = Fusion(latent_width, reads)
         self.centers = nn.Parameter(torch.randn(n_clusters, latent_width))
 
     def read(self, motion: Motion) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -111,7 +111,7 @@ class LookAgain(nn.Module):
     def __init__(self, card: ModelCard, config: Config | None = None) -> None:
         super().__init__()
         self.card, self.config = card, config or Config()
-        sizes, look = self.config.motion, self.config.look
+        sizes, look, reads = self.config.motion, self.config.look, self.config.finetune.reads
         n_keypoints, dropout = len(card.keypoint_names), self.config.finetune.dropout
         pose_width = n_keypoints * card.n_coords
         self.motion_encoder = MotionEncoder(card.n_features, pose_width, n_keypoints, sizes)
@@ -121,13 +121,21 @@ class LookAgain(nn.Module):
         )
         self.gate = Gate(sizes.width, look.terms)
         self.visual_context = VisualContext(
-            card.visual_width, sizes.width, sizes.heads, sizes.window, look, dropout, attends=card.n_patches > 0
+            card.visual_width,
+            sizes.width,
+            sizes.heads,
+            sizes.window,
+            look,
+            dropout,
+            attends=card.n_patches > 0,
+            weighs=reads == "both" or look.select in ("spread", "topk"),
         )
         self.head: BehaviorHead | ClusterHead
         if card.kind == "behavior":
-            self.head = BehaviorHead(sizes.width, len(card.names), dropout, self.config.finetune.motion_dropout)
+            hidden = self.config.finetune.motion_dropout if look.budget else 0.0  # without looks there is nothing else
+            self.head = BehaviorHead(sizes.width, len(card.names), dropout, hidden, reads)
         else:
-            self.head = ClusterHead(sizes.width, sizes.latent_width, len(card.names))
+            self.head = ClusterHead(sizes.width, sizes.latent_width, len(card.names), reads)
 
     def forward(
         self,
@@ -164,26 +172,21 @@ class LookAgain(nn.Module):
         noise = self.config.look.noise if self.training else "none"
         return select_frames(explore(gate.logit, noise, progress), valid, budget, self.config.look.select)
 
-    def grounding_parameters(self) -> list[nn.Parameter]:
-        """What fine-tuning learns: gate, visual context and head; the motion encoder stays as it is."""
-        return [p for part in (self.gate, self.visual_context, self.head) for p in part.parameters()]
+    def finetuned_parameters(self) -> list[nn.Parameter]:
+        """What fine-tuning learns: gate, visual context and head, and the motion encoder where it is not frozen."""
+        parts = [self.gate, self.visual_context, self.head]
+        if self.config.learns_motion:
+            parts.append(self.motion_encoder)
+        return [p for part in parts for p in part.parameters()]
 
     def fingerprint(self) -> str:
         """Tell this model from another by its weights and choices, for what is kept of its work."""
-        digest = blake2b(str(self.config).encode(), digest_size=16)
-        for value in self.state_dict().values():
-            digest.update(value.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return fingerprint(self, str(self.config))
 
     def save(self, folder: str | Path) -> None:
-        """Write ``config.json`` and then ``weights.safetensors`` to a folder: one that holds weights is whole."""
-        folder = Path(folder)
-        card = {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self.card).items()}
-        with atomic_path(folder / "config.json") as path:
-            text = json.dumps({"schema": SCHEMA, "card": card, "config": self.config.model_dump()}, indent=2)
-            path.write_text(text, encoding="utf-8")
-        with atomic_path(folder / "weights.safetensors") as path:
-            path.write_bytes(save({name: value.contiguous() for name, value in self.state_dict().items()}))
+        """Keep the model in a folder; see `save_model`."""
+        told = {"schema": SCHEMA, "card": asdict(self.card), "config": self.config.model_dump()}
+        save_model(self, told, Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -218,6 +221,22 @@ class LookAgain(nn.Module):
             reason = str(error).splitlines()[0]
             raise InputError(f"The model in {folder} is damaged ({reason}); train it again or copy it anew.") from error
         return model.eval()
+
+
+def fingerprint(model: nn.Module, told: str) -> str:
+    """Tell a model from another by all its weights and by what is `told` of it."""
+    digest = blake2b(told.encode(), digest_size=16)
+    for value in model.state_dict().values():
+        digest.update(value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_model(model: nn.Module, told: dict[str, Any], folder: Path) -> None:
+    """Write what is told of a model, ``config.json``, and then ``weights.safetensors``: with weights it is whole."""
+    with atomic_path(folder / "config.json") as path:
+        path.write_text(json.dumps(told, indent=2), encoding="utf-8")
+    with atomic_path(folder / "weights.safetensors") as path:
+        path.write_bytes(save({name: value.contiguous() for name, value in model.state_dict().items()}))
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -98,6 +98,12 @@ class MotionEncoder(nn.Module):
         """The confidence columns of a descriptor, (..., J); 0 where a keypoint is missing."""
         return motion[..., self.pose_width : self.pose_width + self.n_keypoints]
 
+    def jitter(self, motion: Tensor, deviation: float) -> Tensor:
+        """A descriptor with noise of this deviation on its standardized columns; confidence stays as it is."""
+        noise = deviation * self.scale * torch.randn_like(motion)
+        noise[..., self.pose_width : self.pose_width + self.n_keypoints] = 0
+        return motion + noise
+
     def forward(self, motion: Tensor, valid: Tensor, hidden: Tensor | None = None) -> Motion:
         """Encode a batch of windows.
 

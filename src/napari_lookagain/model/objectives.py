@@ -43,16 +43,17 @@ class Batch:
 
 
 class Pretraining(nn.Module):
-    """Eq. 12: ``L = L_mask + 0.5 L_pred + 0.1 L_RVQ + 0.1 L_recon``."""
+    """Eq. 12: ``L = L_mask + 0.5 L_pred + 0.1 L_RVQ + 0.1 L_recon``, weights as configured."""
 
     def __init__(self, model: LookAgain) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses of a batch by name; "loss" is the one to minimize."""
+        """Losses of a batch of v_raw, never of patches, by name; "loss" is the one to minimize."""
         config, encoder, valid = self.model.config.pretrain, self.model.motion_encoder, batch.valid
-        hidden = hide_spans(valid, config.mask_share, config.mask_span)
+        share = config.mask_share if config.mask_weight else 0.0  # hidden frames are there for Eq. 8 alone
+        hidden = hide_spans(valid, share, config.mask_span)
         motion = encoder(batch.motion, valid, hidden)
         target = encoder.standardize(batch.motion)  # (B, A, T, N)
         pose, seen = target[..., : encoder.pose_width], encoder.confidence(batch.motion) > 0
@@ -60,22 +61,21 @@ class Pretraining(nn.Module):
         each = {
             "mask": losses.masked_keypoint_loss(self.model.predict_keypoints(motion.embedding), pose, seen, hidden),
             "pred": losses.vision_prediction_loss(
-                ahead, self._mean_features(batch), valid, config.horizons, config.horizon_weights
+                ahead, batch.visual_features, valid, config.horizons, config.horizon_weights
             ),
             "rvq": losses.commitment_loss(motion.latent, motion.tokens, valid, config.commitment),
             "recon": losses.reconstruction_loss(encoder.decode(motion.tokens, valid), target, valid),
         }
-        weights = {"mask": 1.0, "pred": config.pred_weight, "rvq": config.rvq_weight, "recon": config.recon_weight}
-        return {"loss": sum((weights[name] * loss for name, loss in each.items()), torch.zeros(())), **each}
-
-    def _mean_features(self, batch: Batch) -> Tensor:
-        """v_raw of Eq. 9, (B, A, T, D_v): the mean over patches, also where the head pools them by attention."""
-        seen, card = batch.visual_features, self.model.card
-        return seen.view(*seen.shape[:-1], card.n_patches, -1).mean(-2) if card.n_patches else seen
+        weighted = (getattr(config, f"{name}_weight") * loss for name, loss in each.items())
+        return {"loss": sum(weighted, torch.zeros(())), **each}
 
 
 class Finetuning(nn.Module):
-    """Eq. 19 for a behavior head; Eq. 24 + 0.1 · Eq. 25 for a cluster head. The motion encoder is frozen.
+    """Eq. 19 for a behavior head; Eq. 24 + 0.1 · Eq. 25 for a cluster head.
+
+    The motion encoder is frozen. Where it learns on (`Config.learns_motion`), Eq. 11 is added with its weight in
+    pretraining, which keeps the latents at their codes; the paper does not state with which losses it learns when it
+    was not pretrained.
 
     Parameters
     ----------
@@ -93,9 +93,9 @@ class Finetuning(nn.Module):
         self.register_buffer("weights", weights)
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode for all but the frozen motion encoder, whose codebooks must not move."""
+        """Training mode for all but a frozen motion encoder, whose codebooks must not move."""
         super().train(mode)
-        self.model.motion_encoder.eval()
+        self.model.motion_encoder.train(mode and self.model.config.learns_motion)
         return self
 
     def forward(self, batch: Batch, target: Tensor | None, progress: float) -> dict[str, Tensor]:
@@ -110,16 +110,26 @@ class Finetuning(nn.Module):
         progress
             Share of the training that is done, for the noise of Eq. 16.
         """
-        budget = training_budget(self.model.config.look) if self.training else None
-        output = self.model(batch.motion, batch.valid, batch.visual_features, budget, progress)
+        config = self.model.config
+        budget = training_budget(config.look) if self.training else None
+        motion = batch.motion
+        if self.training and config.learns_motion and config.finetune.noise:
+            motion = self.model.motion_encoder.jitter(motion, config.finetune.noise)
+        output = self.model(motion, batch.valid, batch.visual_features, budget, progress)
         if target is None:
             assert self.weights is not None
             loss = losses.classification_loss(output.head, batch.behavior, self.weights)
-            return {"loss": loss, "error": losses.classification_error(output.head, batch.behavior, self.weights)}
-        q = self.model.head.probabilities(output.head)  # (B, A, T, K)
-        dec = losses.clustering_loss(q[batch.valid], target[batch.valid])
-        tv = losses.total_variation_loss(output.gate.score, batch.valid)
-        return {"loss": dec + self.model.config.finetune.tv_weight * tv, "dec": dec, "tv": tv}
+            told = {"error": losses.classification_error(output.head, batch.behavior, self.weights)}
+        else:
+            q = self.model.head.probabilities(output.head)  # (B, A, T, K)
+            dec = losses.clustering_loss(q[batch.valid], target[batch.valid])
+            tv = losses.total_variation_loss(output.gate.score, batch.valid)
+            loss, told = dec + config.finetune.tv_weight * tv, {"dec": dec, "tv": tv}
+        if config.learns_motion:
+            read = output.motion
+            rvq = losses.commitment_loss(read.latent, read.tokens, batch.valid, config.pretrain.commitment)
+            loss, told = loss + config.pretrain.rvq_weight * rvq, {**told, "rvq": rvq}
+        return {"loss": loss, **told}
 
 
 def training_budget(config: LookConfig) -> float:
@@ -140,7 +150,7 @@ def hide_spans(valid: Tensor, share: float, span: tuple[int, int]) -> Tensor:
     The paper hides "a random subset"; hidden one by one, a frame is told by its neighbors.
     """
     batch, animals, frames = valid.shape
-    n_spans = max(1, round(share * frames / (sum(span) / 2)))
+    n_spans = max(int(share > 0), round(share * frames / (sum(span) / 2)))
     shape = (batch, animals, n_spans, 1)
     length = torch.randint(span[0], span[1] + 1, shape, device=valid.device)
     start = torch.randint(1 - span[0], frames, shape, device=valid.device)

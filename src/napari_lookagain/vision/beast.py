@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -157,12 +156,13 @@ class Beast(nn.Module):
 
     def normalized(self, images: Tensor) -> Tensor:
         """Images (B, S, S[, 3]) uint8 as (B, C, S, S) float, each channel less the mean and over the deviation."""
-        pixels = images.unsqueeze(-1) if images.ndim == 3 else images
-        return (pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        return normalize_pixels(images, self.mean, self.std)
 
-    def told(self) -> dict[str, Any]:
-        """The sizes in plain values, for JSON."""
-        return asdict(self.shape)
+
+def normalize_pixels(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Images (B, S, S[, 3]) uint8 as (B, C, S, S) float, less `mean` and over `std`, both (1, C, 1, 1)."""
+    pixels = images.unsqueeze(-1) if images.ndim == 3 else images
+    return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
 def beast_losses(reading: Reading, images: Tensor, config: BeastConfig, patch_size: int) -> dict[str, Tensor]:

@@ -46,8 +46,7 @@ def open_features(session: Session, encoder: VisionEncoder, crops: Crops, what: 
 
 def crops_of(session: Session, config: Config, size: int) -> Crops:
     """What an encoder of this size is shown of a session; crops are placed by keypoints that the model trusts."""
-    placed = trusted(session, config.features.confidence_threshold)
-    return Crops(placed, config.vision.crop, config.vision.crop_scale, size)
+    return _crops_of_trusted(trusted(session, config.features.confidence_threshold), config, size)
 
 
 def read_by(config: Config) -> What:
@@ -63,7 +62,7 @@ def see(
     Where nothing is to be kept (`vision.keep`), nothing is looked at before it is read.
     """
     session = trusted(session, config.features.confidence_threshold)
-    crops = crops_of(session, config, encoder.size)
+    crops = _crops_of_trusted(session, config, encoder.size)
     if not config.vision.keep:
         return OnTheFly(session, encoder, crops, what)
     return (yield from look(session, encoder, crops, looked, open_features(session, encoder, crops, what), what))
@@ -129,6 +128,10 @@ def look(
             waiting, done = waiting[batch:], done + len(some)
         yield Progress(done, len(missing), "looking at the video")
     return features
+
+
+def _crops_of_trusted(session: Session, config: Config, size: int) -> Crops:
+    return Crops(session, config.vision.crop, config.vision.crop_scale, size)
 
 
 def _images(session: Session, encoder: VisionEncoder, crops: Crops, rows: np.ndarray) -> Iterator[list[np.ndarray]]:
