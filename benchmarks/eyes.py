@@ -34,11 +34,6 @@ from napari_lookagain.progress import drain
 from napari_lookagain.session import Session, new_session
 from napari_lookagain.simulate import simulate_session
 from napari_lookagain.train import finetune, pretrain
-from napari_lookagain.vision.beast_encoder import BeastEncoder
-from napari_lookagain.vision.beast_weights import start_beast
-from napari_lookagain.vision.encoder import save_encoder
-from napari_lookagain.vision.frame_selection import choose_anchors, read_triplets
-from napari_lookagain.vision.look import crops_of
 
 BUDGETS = (0.25, 1.0)
 FEW: dict[str, Any] = {"beast": {"anchors": 600, "epochs": 60}}  # as the preset
@@ -50,7 +45,7 @@ SHORT: dict[str, Any] = {  # as the demo
 MANY: dict[str, Any] = {"anchors": 1500, "epochs": 80}
 EYES: dict[str, dict[str, dict[str, Any]]] = {
     "pca": {"vision": {"encoder": "pca"}},
-    "ViT, not pretrained": {},
+    "ViT, not pretrained": {"beast": {"epochs": 1, "learning_rate": 1e-30}},  # as the others, but nothing is learnt
     "ViT-M": {"beast": {"contrast_weight": 0.0}},
     "ViT-C": {"beast": {"reconstruct_weight": 0.0}},
     "BEAST": {},
@@ -97,27 +92,10 @@ def eye_of(name: str, task: Task, config: Config, folder: Path) -> tuple[str, fl
     if name == "pca":
         return "pca", 0.0
     if not (folder / "encoder.json").exists():
-        if name == "ViT, not pretrained":
-            untrained(task.train, config, folder)
-            return str(folder), 0.0
         begun = time.process_time()
         drain(pretrain_eye(task.train, config, folder))
         return str(folder), (time.process_time() - begun) / 60
     return str(folder), float("nan")
-
-
-def untrained(sessions: Sequence[Session], config: Config, folder: Path) -> None:
-    """Keep an eye with random weights, its features scaled as those of the others are."""
-    torch.manual_seed(config.training.seed)
-    beast = start_beast(config.beast)
-    crops = crops_of(sessions[0], config, beast.shape.image_size)
-    anchors = drain(choose_anchors(sessions[0], crops, config.beast.anchors, seed=config.training.seed))
-    images = np.zeros((len(anchors), 3, crops.size, crops.size), np.uint8)
-    drain(read_triplets(sessions[0], crops, anchors, True, images))
-    pixels = images[:, 1] / 255
-    beast.mean.fill_(pixels.mean())
-    beast.std.fill_(pixels.std())
-    save_encoder(BeastEncoder.of(beast, images[:, 1]), folder)
 
 
 def trained(task: Task, config: Config, base: LookAgain | None) -> tuple[LookAgain, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from itertools import islice
+from itertools import count, islice
 
 import av
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.testing import assert_array_equal
 
 from napari_lookagain.config import Config
 from napari_lookagain.errors import InputError
+from napari_lookagain.eyes import pretraining
 from napari_lookagain.eyes.kept import kept_eye, settings_of
 from napari_lookagain.eyes.pretraining import pretrain_eye
 from napari_lookagain.material import gather
@@ -29,6 +30,16 @@ torch.set_num_threads(1)
 
 def config(**beast) -> Config:
     return Config.preset("quick", vision={"encoder": "beast"}, beast={"anchors": 24, "epochs": 2, "batch": 16, **beast})
+
+
+def told_to(told, work):
+    """The same work, with what it tells kept."""
+    while True:
+        try:
+            told.append(next(work))
+        except StopIteration as end:
+            return end.value
+        yield told[-1]
 
 
 def images(n: int = 4) -> np.ndarray:
@@ -88,15 +99,29 @@ def test_patches_are_gathered_for_attention(session):
     torch.testing.assert_close(seen, batch.visual_features, atol=4e-3, rtol=2e-3)  # kept ones have half precision
 
 
-def test_features_are_of_one_scale(session):
-    encoder = drain(pretrain_eye([session], config(epochs=20), device="cpu"))
-    crops = crops_of(session, config(), encoder.size)
+def test_features_are_scaled_by_all_animals_at_frames_spread_evenly(session, monkeypatch):
+    monkeypatch.setattr(pretraining, "_SCALED_ON", 60)
+    session.keypoints[100:200, 1] = np.nan
+    session.confidence[100:200, 1] = 0
+    told = []
+    encoder = drain(told_to(told, pretrain_eye([session], config(), device="cpu")))
+    crops, frames = crops_of(session, config(), encoder.size), np.linspace(0, 299, 30).astype(int)
+    there = [(t, a) for t in frames for a in (0, 1) if a == 0 or not 100 <= t < 200]
     with session.open_video() as video:
-        some = np.stack([crops.cut(frame, t, 0) for t, frame in video.frames(np.arange(0, 300, 3), grey=True)])
+        seen = np.stack([crops.cut(video.frame(int(t), grey=True), t, a) for t, a in there])
+    assert [each.total for each in told if each.stage == "scaling what the eye sees"][-1] == len(there) == 50
     for what in ("mean", "cls", "patches"):
-        features = encoder.encode(some, what).reshape(-1, 128)
-        assert abs(features.mean()) < 0.5
-        assert 0.4 < features.std() < 2
+        features = encoder.encode(seen, what).reshape(-1, 128)
+        np.testing.assert_allclose(features.mean(0), 0, atol=1e-3)
+        covariance = np.cov(features.T)
+        np.testing.assert_allclose(covariance, np.diag(np.diag(covariance)), atol=1e-3 * covariance.max())
+
+
+def test_the_scale_is_of_a_bounded_number_of_images_of_all_recordings(session, untracked, tmp_path, monkeypatch):
+    monkeypatch.setattr(pretraining, "_SCALED_ON", 40)
+    told = []
+    drain(told_to(told, pretrain_eye([session, untracked], config(epochs=1), tmp_path / "eye", device="cpu")))
+    assert [each.total for each in told if each.stage == "scaling what the eye sees"][-1] == 40
 
 
 def test_an_eye_that_was_cut_off_goes_on_to_the_same_weights(session, tmp_path, monkeypatch):
@@ -204,7 +229,7 @@ def test_a_corrected_keypoint_costs_no_new_eye(session):
 
 def test_minutes_count_what_was_learnt_before_a_stop(session, tmp_path, monkeypatch):
     monkeypatch.setattr(beast_training, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
-    monkeypatch.setattr(beast_training.time, "monotonic", iter(range(0, 100_000, 60)).__next__)
+    monkeypatch.setattr(beast_training.time, "monotonic", count(0, 60).__next__)
     work = pretrain_eye([session], config(epochs=3), tmp_path / "cut", device="cpu")
     next(told for told in work if told.stage == "pretraining the eye" and told.done == 5)
     work.close()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from napari_lookagain.vision.beast import SHAPES, Beast
 from napari_lookagain.vision.beast_encoder import BeastEncoder
 from napari_lookagain.vision.beast_training import BeastHistory, train_beast
 from napari_lookagain.vision.beast_weights import save_beast, start_beast
+from napari_lookagain.vision.crops import Crops, present
 from napari_lookagain.vision.frame_selection import choose_anchors, read_triplets
 from napari_lookagain.vision.look import crops_of
 
-_SCALED_ON = 1000  # images at most that the scale of features is taken from
+_SCALED_ON = 1500  # crops of all recordings that features are scaled by: twice as many as the widest eye has features
 
 
 def pretrain_eye(
@@ -84,7 +86,7 @@ def pretrain_eye(
         beast, triplets, config.beast, seed=config.training.seed, device=device, checkpoint=checkpoint, key=key
     )
     encoder = BeastEncoder.of(beast, None, str(place.device))
-    yield from encoder.take_scale(triplets[:: -(-len(triplets) // _SCALED_ON), 1])
+    yield from _scale_features(encoder, sessions, config)
     if place.is_main_process:
         told = _told(history, len(triplets), reading, place.device)
         _keep(beast, encoder, folder, key, sessions, config, told)
@@ -95,15 +97,11 @@ def pretrain_eye(
 
 
 def _read(sessions: Sequence[Session], config: Config, beast: Beast, path: Path) -> Generator[Progress, None, None]:
-    """Choose the frames of all recordings, and write them to a file beside its place, (N, 3, S, S[, 3]) uint8.
-
-    In the order of their fingerprints: whichever session comes first, the eye is the same.
-    """
-    sessions = sorted(sessions, key=lambda session: session.video.fingerprint if session.video else "")
+    """Choose the frames of all recordings, and write them to a file beside its place, (N, 3, S, S[, 3]) uint8."""
     shape, settings = beast.shape, config.beast
-    crops = [crops_of(session, config, shape.image_size) for session in sessions]
+    recordings = _in_order(sessions, config, shape.image_size)
     chosen = []
-    for session, crop in zip(sessions, crops, strict=True):
+    for session, crop in recordings:
         seed, select = config.training.seed, settings.select
         anchors = yield from choose_anchors(session, crop, settings.anchors, select=select, seed=seed)
         chosen.append(anchors)
@@ -114,10 +112,16 @@ def _read(sessions: Sequence[Session], config: Config, beast: Beast, path: Path)
         check_room(path.parent, int(np.prod(size)), "the chosen frames")
         out = open_memmap(temporary, "w+", np.uint8, size)
         first = 0
-        for session, crop, anchors in zip(sessions, crops, chosen, strict=True):
+        for (session, crop), anchors in zip(recordings, chosen, strict=True):
             yield from read_triplets(session, crop, anchors, shape.channels == 1, out[first : first + len(anchors)])
             first += len(anchors)
         out.flush()
+
+
+def _in_order(sessions: Sequence[Session], config: Config, size: int) -> list[tuple[Session, Crops]]:
+    """Sessions and their crops by the fingerprints of videos: whichever session comes first, the eye is the same."""
+    in_order = sorted(sessions, key=lambda session: session.video.fingerprint if session.video else "")
+    return [(session, crops_of(session, config, size)) for session in in_order]
 
 
 def _take_scale(beast: Beast, triplets: np.ndarray) -> None:
@@ -132,6 +136,38 @@ def _take_scale(beast: Beast, triplets: np.ndarray) -> None:
     std = np.sqrt(np.maximum(sums[1] / count - mean**2, 1e-6))
     beast.mean.copy_(torch.from_numpy(mean).view(1, -1, 1, 1))
     beast.std.copy_(torch.from_numpy(std).view(1, -1, 1, 1))
+
+
+def _scale_features(
+    encoder: BeastEncoder, sessions: Sequence[Session], config: Config
+) -> Generator[Progress, None, None]:
+    """Scale features by crops spread evenly over the recordings.
+
+    Looks fall anywhere, and anchors do not: they move and differ.
+    """
+    recordings = _in_order(sessions, config, encoder.size)
+    wanted = [_spread(session, crops, _SCALED_ON // len(sessions)) for session, crops in recordings]
+    images = (_cut(session, crops, own, encoder.grey) for (session, crops), own in zip(recordings, wanted, strict=True))
+    yield from encoder.take_scale(chain.from_iterable(images), sum(int(own.sum()) for own in wanted))
+
+
+def _spread(session: Session, crops: Crops, most: int) -> np.ndarray:
+    """(T, A) bool: all animals that are there at frames of even distance, about so many in all."""
+    there = present(session, crops)
+    frames = np.flatnonzero(there.any(1))
+    count = min(len(frames), max(1, most // there.shape[1]))
+    kept = frames[np.linspace(0, len(frames) - 1, count).astype(int)]
+    wanted = np.zeros_like(there)
+    wanted[kept] = there[kept]
+    return wanted
+
+
+def _cut(session: Session, crops: Crops, wanted: np.ndarray, grey: bool) -> Iterator[np.ndarray]:
+    """The crops (S, S[, 3]) of all animals that are wanted (T, A), frame by frame."""
+    with session.open_video() as video:
+        for t, frame in video.frames(np.flatnonzero(wanted.any(1)), grey=grey):
+            for animal in np.flatnonzero(wanted[t]):
+                yield crops.cut(frame, t, int(animal))
 
 
 def _keep(

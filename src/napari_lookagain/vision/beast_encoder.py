@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import asdict
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,20 +20,23 @@ from transformers import ViTMAEModel
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
 from napari_lookagain.progress import Progress, drain
-from napari_lookagain.vision.beast import Beast, BeastShape
+from napari_lookagain.vision.beast import Beast, BeastShape, normalize_pixels
 from napari_lookagain.vision.encoder import What
 
 _SHAPE, _WEIGHTS = "beast.json", "encoder.safetensors"
 _AT_ONCE = 16  # images in one forward pass; bounds the memory whatever the caller asks for
+_LEAST_VARIANCE = 1e-6  # of the first component's; below it lies rounding, which scaling would blow up
+_NO_VARIANCE = 1e-12  # below it, images do not differ at all
 _KINDS: tuple[What, ...] = ("mean", "cls", "patches")
 
 
 class BeastEncoder:
     """Frozen vision transformer of BEAST: the mean over patches, the class token, or the patches.
 
-    Features of each kind are centered on their mean over the images the transformer learnt from, and divided by one
-    deviation, the same for all (◇; the paper does not state a scale): what differs between frames of one cage is small
-    beside what they share, but a feature that hardly varies is no more than that (`docs/results.md`).
+    Features of each kind are the principal components of what the transformer gives, each divided by the square root
+    of its deviation (◇; the paper does not state a scale), as those of `PCAEncoder` are: what differs between frames of
+    one cage is small beside what they share, and is learnt too slowly on one scale; all of unit variance, noise is
+    learnt by heart (`docs/results.md`).
 
     Parameters
     ----------
@@ -41,7 +45,8 @@ class BeastEncoder:
     mean, std
         Of the pixels, one number for each channel, brightness 0–1.
     scale
-        By kind of features their center and deviation, (2, D_v); kinds that are left out are given as they are.
+        By kind of features their center, and below it the scaled components, (1 + D_v, D_v); kinds that are left out
+        are given as they are.
     device
         Where the encoder works, as torch names it; weights are bfloat16 on CUDA devices that have it.
     """
@@ -72,7 +77,7 @@ class BeastEncoder:
         vit.load_state_dict(beast.vit_mae.vit.state_dict())
         encoder = cls(vit, beast.shape, beast.mean, beast.std, None, device)
         if images is not None:
-            drain(encoder.take_scale(images))
+            drain(encoder.take_scale(images, len(images)))
         return encoder
 
     @property
@@ -120,27 +125,38 @@ class BeastEncoder:
             )
         shape = (self.n_patches, self.width) if what == "patches" else (self.width,)
         features = np.empty((len(images), *shape), np.float32)
-        for start, tokens in self._tokens(images):
+        for start in range(0, len(images), _AT_ONCE):
+            tokens = self._tokens(images[start : start + _AT_ONCE])
             kept = tokens[:, 0] if what == "cls" else tokens[:, 1:] if what == "patches" else tokens[:, 1:].mean(1)
             if what in self.scale:
-                center, deviation = self.scale[what]
-                kept = (kept - center) / deviation
+                center, components = self.scale[what][0], self.scale[what][1:]
+                kept = (kept - center) @ components.T
             features[start : start + len(kept)] = kept.numpy()
         return features
 
-    def take_scale(self, images: np.ndarray) -> Generator[Progress, None, None]:
-        """Take center and deviation of every kind of features over images (N, S, S[, 3]) uint8 as their scale."""
-        self.scale = {}
-        sums = {what: torch.zeros(2, self.width, dtype=torch.float64) for what in _KINDS}
-        for start, tokens in self._tokens(images):
+    def take_scale(self, images: Iterable[np.ndarray], count: int) -> Generator[Progress, None, None]:
+        """Take center and components of every kind of features over some images as their scale.
+
+        Parameters
+        ----------
+        images
+            (S, S[, 3]) uint8 each. They should be as those that will be looked at: what varies in them is what features
+            are told apart by.
+        count
+            How many there are; they are taken as they come, and never held together.
+        """
+        self.scale, done = {}, 0
+        sums = {what: torch.zeros(1 + self.width, self.width, dtype=torch.float64) for what in _KINDS}
+        coming = iter(images)
+        while some := list(islice(coming, _AT_ONCE)):
+            tokens = self._tokens(np.stack(some))
             own = {"mean": tokens[:, 1:].mean(1), "cls": tokens[:, 0], "patches": tokens[:, 1:].flatten(0, 1)}
             for what in _KINDS:
                 found = own[what].double()
-                sums[what] += torch.stack([found.mean(0), found.square().mean(0)]) * len(tokens) / len(images)
-            yield Progress(start + len(tokens), len(images), "scaling what the eye sees")
-        for what, (center, square) in sums.items():
-            deviation = (square - center**2).clamp_min(0).mean().sqrt().clamp_min(1e-9)
-            self.scale[what] = torch.stack([center, deviation.expand_as(center)]).float()
+                sums[what] += torch.cat([found.mean(0, keepdim=True), found.T @ found / len(found)]) * len(some)
+            done += len(some)
+            yield Progress(done, count, "scaling what the eye sees")
+        self.scale = {what: _half_way(total[0] / done, total[1:] / done) for what, total in sums.items()}
 
     def save(self, folder: Path) -> None:
         """Write sizes and weights to a folder, as `beast.json` and `encoder.safetensors`."""
@@ -165,7 +181,7 @@ class BeastEncoder:
             vit = ViTMAEModel(shape.vit_mae(mask_ratio=0.0))
             vit.load_state_dict({name[4:]: value for name, value in state.items() if name.startswith("vit.")})
             scale: dict[What, Tensor] = {what: state[f"scale.{what}"] for what in _KINDS if f"scale.{what}" in state}
-            if {value.shape for value in scale.values()} - {(2, shape.width)}:
+            if {value.shape for value in scale.values()} - {(1 + shape.width, shape.width)}:
                 raise ValueError("its scale is of another width")
             return cls(vit, shape, state["mean"], state["std"], scale, device)
         except Exception as error:  # files, safetensors, torch and transformers each raise their own
@@ -174,19 +190,30 @@ class BeastEncoder:
                 f"{folder} does not hold a whole BEAST encoder ({reason}); pretrain it again or copy it anew."
             ) from error
 
-    def _tokens(self, images: np.ndarray) -> Iterator[tuple[int, Tensor]]:
-        """Class token and patches (n, 1 + P, D_v) of images, some at a time, with the index of the first of them."""
+    def _tokens(self, images: np.ndarray) -> Tensor:
+        """Class token and patches (N, 1 + P, D_v) of a few images (N, S, S[, 3]) uint8."""
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.mean.device)
+        pixels = normalize_pixels(pixels, self.mean, self.std).to(self._dtype)
         # ViT-MAE shuffles patches by this noise even when it hides none; rising noise keeps them in order.
-        order = torch.arange(self.n_patches, device=self.mean.device)
-        for start in range(0, len(images), _AT_ONCE):
-            some = torch.from_numpy(np.ascontiguousarray(images[start : start + _AT_ONCE])).to(self.mean.device)
-            pixels = some.unsqueeze(-1) if self.grey else some
-            pixels = ((pixels.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std).to(self._dtype)
-            with torch.inference_mode():
-                tokens = self.vit(pixels, noise=order.expand(len(pixels), -1)).last_hidden_state
-            yield start, tokens.float().cpu()
+        order = torch.arange(self.n_patches, device=self.mean.device).expand(len(pixels), -1)
+        with torch.inference_mode():
+            tokens: Tensor = self.vit(pixels, noise=order).last_hidden_state
+        return tokens.float().cpu()
 
     def _state(self) -> dict[str, Tensor]:
         state = {f"vit.{name}": value.float().cpu().contiguous() for name, value in self.vit.state_dict().items()}
         state |= {f"scale.{what}": value.contiguous() for what, value in self.scale.items()}
         return {**state, "mean": self.mean.cpu().contiguous(), "std": self.std.cpu().contiguous()}
+
+
+def _half_way(center: Tensor, product: Tensor) -> Tensor:
+    """Center and components, (1 + D, D) float32, of features with that mean and mean outer product (D, D).
+
+    Components are unit vectors over the root of their deviation, the strongest first; those too weak are 0.
+    """
+    rising, columns = torch.linalg.eigh(product - torch.outer(center, center))
+    variance, components = rising.flip(0), columns.T.flip(0)
+    sign = components.gather(1, components.abs().argmax(1, keepdim=True)).sign()  # which would else be chance
+    kept = variance > (_LEAST_VARIANCE * variance[0]).clamp_min(_NO_VARIANCE)
+    scaled = sign * components / variance.clamp_min(_NO_VARIANCE)[:, None] ** 0.25
+    return torch.cat([center[None], torch.where(kept[:, None], scaled, 0.0)]).float()
