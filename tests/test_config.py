@@ -93,11 +93,8 @@ def test_a_mistake_is_told_in_one_line(changes, message):
     assert "\n" not in str(told.value)
 
 
-def test_without_pretraining_the_motion_encoder_learns_whatever_is_set():
-    for epochs, learn, learns in ((80, False, False), (80, True, True), (0, False, True), (0, True, True)):
-        config = Config.preset("quick", pretrain={"epochs": epochs}, finetune={"learn_motion": learn})
-        assert config.learns_motion is learns
-    assert not any(Config.preset(name).learns_motion for name in ("quick", "paper")), "the paper freezes it"
+def test_without_pretraining_there_need_be_no_loss_of_it():
+    assert not Config.preset("paper").finetune.learn_motion, "the paper freezes the motion encoder"
     Config().updated(pretrain={"epochs": 0, **NO_LOSS})
 
 

@@ -15,11 +15,12 @@ import napari_lookagain.train as training
 from napari_lookagain.config import Config
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import load_ethogram
+from napari_lookagain.export import export_table
 from napari_lookagain.formats.tables import BOUT_COLUMNS, FRAME_COLUMNS
 from napari_lookagain.model.lookagain import LookAgain
 from napari_lookagain.naming import Naming
 from napari_lookagain.progress import drain
-from napari_lookagain.runs import export_table, free_name, predict_all, segment, train
+from napari_lookagain.runs import free_name, predict_all, segment, train
 from napari_lookagain.session import load_session
 
 RUN_FILES = ["ethogram.npz", "log.txt", "metrics.json", "model"]
@@ -236,7 +237,7 @@ def test_only_the_runs_exported_are_read(scored, monkeypatch):
         os.utime(scored.run_folder(old) / "ethogram.npz", (0, 0))
     read = []
     monkeypatch.setattr(
-        "napari_lookagain.runs.load_ethogram", lambda file: read.append(file.parent.name) or load_ethogram(file)
+        "napari_lookagain.export.load_ethogram", lambda file: read.append(file.parent.name) or load_ethogram(file)
     )
     assert len(export_table(scored, "frames")) == 600
     assert sorted(read) == ["predict", "segment"]

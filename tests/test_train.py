@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_weights(material, stage):
 
 @pytest.mark.parametrize(
     ("stage", "changes"),
-    [("pretraining", {}), ("behavior", {}), ("cluster", {}), ("behavior", LEARNS), ("cluster", LEARNS)],
+    [("pretraining", {}), ("behavior", {}), ("cluster", {}), ("behavior", LEARNS)],
 )
 def test_training_that_is_cancelled_resumes_as_if_it_had_not_been(material, stage, changes, tmp_path, monkeypatch):
     whole, work = stage_of(material, stage, **changes)
@@ -231,9 +231,8 @@ def test_finetuning_leaves_the_motion_encoder_as_it_is(material, kind):
     assert not model.training
 
 
-@KINDS
-def test_a_motion_encoder_that_learns_on_does(material, kind):
-    model = new_model(material, kind, **LEARNS)
+def test_a_motion_encoder_that_learns_on_does(material):
+    model = new_model(material, **LEARNS)
     drain(pretrain(model, material.batches, material.windows, device="cpu"))
     before = copied(model)
     drain(finetune(model, material.batches, material.fine_windows, device="cpu"))

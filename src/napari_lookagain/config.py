@@ -210,7 +210,7 @@ class FinetuneConfig(Section):
     reads: Literal["both", "video"] = "both"
     """What the head reads: the motion embedding and what was seen, or only what was seen (the paper's ablation)."""
     learn_motion: bool = False
-    """◇ Let the motion encoder learn on with the head; the paper freezes it. Without pretraining it always learns."""
+    """◇ Let the motion encoder learn on with a behavior head; the paper freezes it. Unpretrained, it always learns."""
     noise: float = Field(0.0, ge=0)
     """◇ Deviation of the noise on standardized keypoints while the motion encoder learns on; not in the paper."""
     tv_weight: float = Field(0.1, ge=0)
@@ -264,11 +264,6 @@ class Config(Settings):
     finetune: FinetuneConfig = FinetuneConfig()
     training: TrainingConfig = TrainingConfig()
 
-    @property
-    def learns_motion(self) -> bool:
-        """Whether the motion encoder learns in fine-tuning: where it is asked to, and where nothing else teaches it."""
-        return self.finetune.learn_motion or self.pretrain.epochs == 0
-
     @model_validator(mode="after")
     def _something_to_read(self) -> Self:
         if self.finetune.reads == "video" and self.look.budget == 0:
@@ -309,7 +304,14 @@ _PRESETS: dict[str, dict[str, Any]] = {
             "final_learning_rate": 1e-5,
             "batch": 4,
         },
-        "finetune": {"epochs": 60, "learning_rate": 1e-3, "final_learning_rate": 1e-5, "batch": 4, "patience": 60},
+        "finetune": {
+            "epochs": 60,
+            "learning_rate": 1e-3,
+            "final_learning_rate": 1e-5,
+            "batch": 4,
+            "patience": 60,
+            "learn_motion": True,
+        },
         "training": {"max_windows": 200},
     },
     "paper": {

@@ -21,8 +21,8 @@ class MotionFeatures:
 
     Columns, in this order: the keypoints (J × C), their confidence (J), in the egocentric frame the animal's velocity
     (forward, sideways, turning) and for three coordinates its height, the pace of every keypoint (J, unless it is
-    switched off), its velocity (J × C, where it is switched on), then for every neighbor, nearest first so that the descriptor does not depend on track order, what
-    `frame` says of it:
+    switched off), its velocity (J × C, where it is switched on), then for every neighbor, nearest first so that the
+    descriptor does not depend on track order, what `frame` says of it:
 
     - "egocentric" (our default): keypoints about the animal's center, turned to its heading, in body lengths; velocity
       in body lengths (radians) a second, each through arcsinh so that a track that jumps does not drown the rest; of a

@@ -8,19 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from napari_lookagain.config import Config
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
-from napari_lookagain.ethogram import Ethogram, ethogram_kind, load_ethogram
-from napari_lookagain.formats.boris import boris_table
-from napari_lookagain.formats.tables import bouts_table, frames_table, stats_table
+from napari_lookagain.ethogram import Ethogram
 from napari_lookagain.material import Material, behavior_labels, check_tracked, gather
 from napari_lookagain.metrics import frame_scores
 from napari_lookagain.model.lookagain import Kind, LookAgain, ModelCard
-from napari_lookagain.naming import Naming
 from napari_lookagain.predict import predict, settle_budget
 from napari_lookagain.progress import Progress
 from napari_lookagain.run_folder import check_out, check_run, is_finished, keep_run, write_json
@@ -164,6 +160,28 @@ def predict_all(
     return (yield from _predict_each(loaded, encoder, sessions, budget, run, device, {}))
 
 
+def prepare(
+    sessions: Sequence[Session], out: Path, config: Config, *, device: str = "auto"
+) -> Generator[Progress, None, dict[str, Any]]:
+    """Pretrain a motion encoder, with the eye it foretells, and keep both in a folder for several models to take over.
+
+    Parameters and errors as in `discover`; the model's head has learnt nothing.
+
+    Returns
+    -------
+    dict
+        The recordings, and how the pretraining went.
+    """
+    check_out(out, device)
+    material = yield from gather(sessions, config, device=device)
+    model, told = yield from _start(sessions, material, "cluster", ("none", "yet"), out, device, None)
+    report = {"recordings": [session.recording for session in sessions], **told}
+    write_json(out / "metrics.json", report)
+    _save(model, material.encoder, out)
+    _drop_checkpoints(out)
+    return report
+
+
 def free_name(sessions: Sequence[Session], base: str) -> str:
     """The first of base, base-2, base-3, … that no session has a finished run of; one that was cut off is resumed."""
     number = 1
@@ -172,71 +190,6 @@ def free_name(sessions: Sequence[Session], base: str) -> str:
         if not any(is_finished(session, name) for session in sessions):
             return name
         number += 1
-
-
-def export_table(session: Session, what: str, run: str | None = None) -> pd.DataFrame:
-    """Frames, bouts or statistics of a session's runs; clusters as they are named, and what people scored wins.
-
-    Parameters
-    ----------
-    session
-        With at least one finished run, or for bouts and statistics with scored frames.
-    what
-        "frames", "bouts", "stats", or "boris": bouts in the layout of BORIS' tabular events.
-    run
-        This run alone; by default the latest of behaviors and the latest of clusters. Bouts and statistics are of the
-        first that there is: predicted behaviors, those that clusters were assigned to, scored frames, clusters.
-
-    Raises
-    ------
-    InputError
-        When there is no such run, nothing to export, or `what` is another word.
-    """
-    if what not in ("frames", "bouts", "stats", "boris"):
-        raise InputError(f"There is no table {what!r}; choose frames, bouts, stats or boris.")
-    found = _latest_runs(session, run)
-    behavior, clusters = found.get("behavior"), found.get("cluster")
-    scored = session.annotations if (session.annotations.labels() >= 0).any() else None
-    if what == "frames":
-        return frames_table(behavior, clusters, scored)
-    if behavior is None and scored is not None and run is None:
-        behavior = Ethogram.from_labels(
-            scored.labels(),
-            scored.behaviors,
-            recording=session.recording,
-            fps=session.fps,
-            animals=session.animals,
-        )
-    ethogram = clusters if behavior is None else behavior if scored is None else behavior.with_corrections(scored)
-    if ethogram is None:
-        raise InputError(f"{session.recording} has no finished run and no scored frame; run segment or predict first.")
-    if what == "stats":
-        return stats_table(ethogram)
-    whose: dict[str, Any] = {"recording": session.recording, "animals": session.animals, "fps": session.fps}
-    if what == "boris":
-        video = None if session.video is None else session.video.path
-        return boris_table(ethogram.bouts(), **whose, n_frames=session.n_frames, video=video)
-    return bouts_table(ethogram.bouts(), **whose)
-
-
-def _latest_runs(session: Session, run: str | None) -> dict[str, Ethogram]:
-    """The named run, or the latest finished one of each kind."""
-    if run is not None and run not in session.runs:
-        raise InputError(f"{session.recording} has no run {run!r}; it has {', '.join(session.runs) or 'none'}.")
-    files = [session.run_folder(name) / "ethogram.npz" for name in ([run] if run else session.runs)]
-    finished = sorted((file for file in files if file.exists()), key=lambda file: file.stat().st_mtime_ns)
-    if run is not None and not finished:
-        raise InputError(
-            f"The run {run!r} of {session.recording} was cut off; give the same command again to finish it."
-        )
-    latest = {ethogram_kind(file): file for file in finished}
-    found: dict[str, Ethogram] = {kind: load_ethogram(file) for kind, file in latest.items()}
-    if "cluster" in found:
-        naming = Naming(found["cluster"], latest["cluster"].parent)
-        found["cluster"] = naming.ethogram
-        if any(each.behavior for each in naming.classes):
-            found.setdefault("behavior", naming.behaviors)
-    return found
 
 
 def _cluster(
@@ -260,29 +213,29 @@ def _base(pretrained: Path | None, sessions: Sequence[Session], config: Config) 
     return base, config.updated(**same)
 
 
-def _train(
+def _start(
     sessions: Sequence[Session],
     material: Material,
     kind: Kind,
     names: tuple[str, ...],
     folder: Path,
     device: str,
-    base: LookAgain | None = None,
+    base: LookAgain | None,
 ) -> Generator[Progress, None, tuple[LookAgain, dict[str, Any]]]:
-    """Pretrain (or take over a motion encoder) and fine-tune; checkpoints are kept in `folder`."""
-    config, batches, first = material.config, material.batches, sessions[0]
+    """A model whose motion encoder is pretrained, or taken over; a checkpoint is kept in `folder`."""
+    first, features = sessions[0], material.batches.recordings[0].features
     card = ModelCard(
         keypoint_names=first.keypoint_names,
         n_coords=first.n_coords,
-        n_features=batches.recordings[0].features.width,
-        n_neighbors=batches.recordings[0].features.n_neighbors,
+        n_features=features.width,
+        n_neighbors=features.n_neighbors,
         visual_width=material.visual_width,
         n_patches=material.n_patches,
         kind=kind,
         names=names,
     )
-    torch.manual_seed(config.training.seed)
-    model = LookAgain(card, config)
+    torch.manual_seed(material.config.training.seed)
+    model = LookAgain(card, material.config)
     told: dict[str, Any] = {}
     if base is None:
         windows, held_out = material.split(material.windows)
@@ -295,6 +248,21 @@ def _train(
     else:
         for part in ("motion_encoder", "predict_keypoints", "predict_vision"):
             getattr(model, part).load_state_dict(getattr(base, part).state_dict())
+    return model, told
+
+
+def _train(
+    sessions: Sequence[Session],
+    material: Material,
+    kind: Kind,
+    names: tuple[str, ...],
+    folder: Path,
+    device: str,
+    base: LookAgain | None = None,
+) -> Generator[Progress, None, tuple[LookAgain, dict[str, Any]]]:
+    """Pretrain (or take over a motion encoder) and fine-tune; checkpoints are kept in `folder`."""
+    model, told = yield from _start(sessions, material, kind, names, folder, device, base)
+    batches = material.batches
     windows, held_out = material.split(material.fine_windows)
     history = yield from finetune(model, batches, windows, held_out, device=device, checkpoint=folder / "finetuning.pt")
     told["finetuning"] = _told(history)

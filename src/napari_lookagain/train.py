@@ -117,10 +117,10 @@ def finetune(
 ) -> Generator[Progress, None, History]:
     """Train gate, visual context and head on top of the motion encoder (section 3.2 of the paper).
 
-    It is frozen, unless `finetune.learn_motion` or the lack of pretraining (`Config.learns_motion`) lets it learn on.
-    A behavior head learns from scored frames alone. A cluster head needs none: its centers start from k-means on f, p
-    of Eq. 23 is refreshed every epoch, and empty clusters are re-seeded. Parameters, yields and errors as in
-    `pretrain`; InputError also when no frame is scored, or there are fewer frames than clusters.
+    It is frozen, unless it is let learn on (`LookAgain.learns_motion`). A behavior head learns from scored frames
+    alone. A cluster head needs none: its centers start from k-means on f, p of Eq. 23 is refreshed every epoch, and
+    empty clusters are re-seeded. Parameters, yields and errors as in `pretrain`; InputError also when no frame is
+    scored, or there are fewer frames than clusters.
     """
     parameters = model.finetuned_parameters()
     head = model.head

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from napari_lookagain.annotations import Bout, label_bouts
 from napari_lookagain.ethogram import Ethogram
+from napari_lookagain.export import export_table
 from napari_lookagain.formats.boris import BORIS_COLUMNS, boris_table
 from napari_lookagain.formats.labels import read_labels
 from napari_lookagain.formats.tables import write_table
 from napari_lookagain.naming import Naming
-from napari_lookagain.runs import export_table
 
 ANIMALS = ("ann", "bob")
 

@@ -257,3 +257,20 @@ def test_motion_is_hidden_only_from_heads_that_have_looks_instead(make_model):
     hides = {"finetune": {"motion_dropout": 0.4}}
     assert make_model(look={"budget": 0.25}, **hides).head.motion_dropout == 0.4
     assert make_model(look={"budget": 0.0}, **hides).head.motion_dropout == 0
+
+
+@pytest.mark.parametrize(
+    "kind, epochs, asked, learns",
+    [
+        ("behavior", 8, False, False),
+        ("behavior", 8, True, True),
+        ("behavior", 0, False, True),
+        ("cluster", 8, True, False),
+        ("cluster", 0, False, True),
+    ],
+)
+def test_motion_learns_on_with_behaviors_or_where_nothing_else_taught_it(make_model, kind, epochs, asked, learns):
+    model = make_model(kind, pretrain={"epochs": epochs}, finetune={"learn_motion": asked})
+    assert model.learns_motion is learns
+    finetuned = {id(parameter) for parameter in model.finetuned_parameters()}
+    assert all((id(p) in finetuned) is learns for p in model.motion_encoder.parameters())

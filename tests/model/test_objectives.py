@@ -122,8 +122,10 @@ def test_fine_tuning_leaves_the_motion_encoder_and_its_codebooks_alone(make_mode
     assert all(torch.equal(value, before[name]) for name, value in frozen(model).items())
 
 
-@pytest.mark.parametrize("kind", ["behavior", "cluster"])
-@pytest.mark.parametrize("changes", [{"finetune": {"learn_motion": True}}, {"pretrain": {"epochs": 0}}])
+LEARNS, UNTAUGHT = {"finetune": {"learn_motion": True}}, {"pretrain": {"epochs": 0}}
+
+
+@pytest.mark.parametrize("kind, changes", [("behavior", LEARNS), ("behavior", UNTAUGHT), ("cluster", UNTAUGHT)])
 def test_a_motion_encoder_that_learns_on_moves_with_its_codebooks(make_model, make_batch, kind, changes):
     model, batch = make_model(kind, **changes), make_batch()
     before = frozen(model)

@@ -106,8 +106,8 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write a table of a session's runs, in which what people scored wins over the model."""
+    from napari_lookagain.export import export_table
     from napari_lookagain.formats.tables import write_table
-    from napari_lookagain.runs import export_table
     from napari_lookagain.session import load_session
 
     table = export_table(load_session(folder), what, run)

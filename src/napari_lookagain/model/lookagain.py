@@ -172,10 +172,20 @@ class LookAgain(nn.Module):
         noise = self.config.look.noise if self.training else "none"
         return select_frames(explore(gate.logit, noise, progress), valid, budget, self.config.look.select)
 
+    @property
+    def learns_motion(self) -> bool:
+        """Whether the motion encoder learns in fine-tuning.
+
+        It does where nothing else teaches it, and with a behavior head if asked to (`finetune.learn_motion`); the paper
+        freezes it. A cluster head would move the very tokens that it clusters.
+        """
+        asked = self.card.kind == "behavior" and self.config.finetune.learn_motion
+        return asked or self.config.pretrain.epochs == 0
+
     def finetuned_parameters(self) -> list[nn.Parameter]:
         """What fine-tuning learns: gate, visual context and head, and the motion encoder where it is not frozen."""
         parts = [self.gate, self.visual_context, self.head]
-        if self.config.learns_motion:
+        if self.learns_motion:
             parts.append(self.motion_encoder)
         return [p for part in parts for p in part.parameters()]
 

@@ -73,7 +73,7 @@ class Pretraining(nn.Module):
 class Finetuning(nn.Module):
     """Eq. 19 for a behavior head; Eq. 24 + 0.1 · Eq. 25 for a cluster head.
 
-    The motion encoder is frozen. Where it learns on (`Config.learns_motion`), Eq. 11 is added with its weight in
+    The motion encoder is frozen. Where it learns on (`LookAgain.learns_motion`), Eq. 11 is added with its weight in
     pretraining, which keeps the latents at their codes; the paper does not state with which losses it learns when it
     was not pretrained.
 
@@ -95,7 +95,7 @@ class Finetuning(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Training mode for all but a frozen motion encoder, whose codebooks must not move."""
         super().train(mode)
-        self.model.motion_encoder.train(mode and self.model.config.learns_motion)
+        self.model.motion_encoder.train(mode and self.model.learns_motion)
         return self
 
     def forward(self, batch: Batch, target: Tensor | None, progress: float) -> dict[str, Tensor]:
@@ -113,7 +113,7 @@ class Finetuning(nn.Module):
         config = self.model.config
         budget = training_budget(config.look) if self.training else None
         motion = batch.motion
-        if self.training and config.learns_motion and config.finetune.noise:
+        if self.training and self.model.learns_motion and config.finetune.noise:
             motion = self.model.motion_encoder.jitter(motion, config.finetune.noise)
         output = self.model(motion, batch.valid, batch.visual_features, budget, progress)
         if target is None:
@@ -125,7 +125,7 @@ class Finetuning(nn.Module):
             dec = losses.clustering_loss(q[batch.valid], target[batch.valid])
             tv = losses.total_variation_loss(output.gate.score, batch.valid)
             loss, told = dec + config.finetune.tv_weight * tv, {"dec": dec, "tv": tv}
-        if config.learns_motion:
+        if self.model.learns_motion:
             read = output.motion
             rvq = losses.commitment_loss(read.latent, read.tokens, batch.valid, config.pretrain.commitment)
             loss, told = loss + config.pretrain.rvq_weight * rvq, {**told, "rvq": rvq}

@@ -47,7 +47,7 @@ class Order:
 
 def first_lines(state: SessionState, order: Order, count: int) -> str:
     """Give the first lines of a table as they will be written, and how many there are."""
-    from napari_lookagain.runs import export_table
+    from napari_lookagain.export import export_table
 
     table = export_table(state.session, order.what, order.run)
     left = max(0, len(table) - count)
@@ -83,8 +83,8 @@ def write(state: SessionState, order: Order, path: Path) -> Generator[Progress]:
     elif order.what == "picture":
         draw_picture(state, path)
     else:
+        from napari_lookagain.export import export_table
         from napari_lookagain.formats.tables import write_table
-        from napari_lookagain.runs import export_table
 
         write_table(export_table(state.session, order.what, order.run), path)
 
