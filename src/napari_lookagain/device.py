@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 import torch
@@ -31,3 +32,8 @@ def accelerator(device: str) -> Accelerator:
     patient = InitProcessGroupKwargs(timeout=timedelta(days=1))  # while the first of several processes reads videos
     mixed = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
     return Accelerator(cpu=on_cpu, mixed_precision=mixed, kwargs_handlers=[patient])
+
+
+def share_cores(processes: int) -> None:
+    """Leave every one of several processes its share of the cores: more threads than cores slow all of them down."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))

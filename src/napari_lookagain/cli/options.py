@@ -77,12 +77,18 @@ def changes_of(settings: list[str] | None, seed: int) -> dict[str, dict[str, Any
     """What --set and --seed change of a preset, section by section."""
     changes: dict[str, dict[str, Any]] = {"training": {"seed": seed}}
     for setting in settings or []:
-        name, equals, value = setting.partition("=")
-        section, dot, key = name.partition(".")
-        if not (equals and dot):
-            raise InputError(f"--set got {setting!r}, expected SECTION.KEY=VALUE such as look.select=topk.")
-        changes.setdefault(section, {})[key] = value_of(value)
+        name, value = setting_of(setting)
+        section, _, key = name.partition(".")
+        changes.setdefault(section, {})[key] = value
     return changes
+
+
+def setting_of(text: str) -> tuple[str, Any]:
+    """Name and value of one --set."""
+    name, equals, value = text.partition("=")
+    if not (equals and "." in name):
+        raise InputError(f"--set got {text!r}, expected SECTION.KEY=VALUE such as look.select=topk.")
+    return name, value_of(value)
 
 
 def budget_of(budget: float | None, sessions: list[Session]) -> float | None:

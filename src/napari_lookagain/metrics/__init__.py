@@ -8,6 +8,7 @@ from napari_lookagain.metrics.frames import confusion, confusion_table, frame_ro
 from napari_lookagain.metrics.mapping import apply_map, majority_map, one_to_one_map
 from napari_lookagain.metrics.partitions import identity_rows, partition_rows, stability_rows, usage_rows
 from napari_lookagain.metrics.rows import ALL, Row, row_table, tagged
+from napari_lookagain.metrics.sharpness import sharpness_rows
 from napari_lookagain.metrics.summary import behavior_rows, cluster_rows
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "reliability",
     "reliability_curves",
     "row_table",
+    "sharpness_rows",
     "stability_rows",
     "tagged",
     "usage_rows",

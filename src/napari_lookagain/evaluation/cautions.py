@@ -1,0 +1,103 @@
+"""Why the numbers of an evaluation may say less than they seem to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from napari_lookagain.evaluation.advice import percent
+from napari_lookagain.metrics import ALL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FEW_FRAMES, _FEW_BOUTS = 500, 10
+_FEW_SEEDS = 3
+
+
+def cautions(told: dict[str, Any], measures: pd.DataFrame) -> list[str]:
+    """What to mind when reading the numbers, a sentence or two each.
+
+    Parameters
+    ----------
+    told
+        What ``study.json`` holds.
+    measures
+        Rows of ``measures.csv``.
+    """
+    return [*_of_seeds(measures), *_of_splits(told), *_of_classes(told, measures), *_of_trials(measures)]
+
+
+def _of_seeds(measures: pd.DataFrame) -> list[str]:
+    n = measures["seed"].nunique()
+    if n == 1:
+        return [
+            "Only one seed was run, so no scatter is known: no difference below can be told from luck in training. "
+            "Run three or more."
+        ]
+    if n < _FEW_SEEDS:
+        return [f"Only {n} seeds were run: their scatter is itself hardly known. Run three or more."]
+    return []
+
+
+def _of_splits(told: dict[str, Any]) -> list[str]:
+    split = told["split"]
+    if split["by"] == "time":
+        return [
+            "There is a single recording, and its held-out end shows the same animals in the same place: this is "
+            "weaker evidence than another recording would be, and says nothing about other animals."
+        ]
+    tested = {name for fold in split["folds"] for name in fold["test"]}
+    if len(tested) == 1:
+        return [f"Only {next(iter(tested))} was held out: how much recordings differ is not known."]
+    return []
+
+
+def _of_classes(told: dict[str, Any], measures: pd.DataFrame) -> list[str]:
+    """Behaviors with little to be tested on, and those that some model never saw in training."""
+    frames, bouts = (_tested(measures, measure) for measure in ("true_frames", "bouts"))
+    if not frames:
+        return ["Nothing is scored: nothing below tells whether what was told is right."]
+    few = [
+        f"*{name}* ({n:.0f} frames in {bouts[name]:.0f} {'bout' if bouts[name] == 1 else 'bouts'})"
+        for name, n in frames.items()
+        if n < _FEW_FRAMES or bouts[name] < _FEW_BOUTS
+    ]
+    out = []
+    if few:
+        out.append(f"Little is held out of {', '.join(few)}: F1 hangs on a few bouts there, and macro F1 with it.")
+    if told["split"]["by"] == "time":
+        return out
+    scored = {each["recording"]: each["scored"] for each in told["recordings"]}
+    for name in frames:
+        without = [
+            str(i + 1)
+            for i, fold in enumerate(told["split"]["folds"])
+            if not any(scored[recording].get(name, 0) for recording in fold["train"])
+        ]
+        if without:
+            splits = f"split {without[0]}" if len(without) == 1 else f"splits {', '.join(without)}"
+            out.append(f"*{name}* is never scored in the training recordings of {splits}: no model can tell it there.")
+    return out
+
+
+def _tested(measures: pd.DataFrame, measure: str) -> dict[str, float]:
+    """Of every behavior the count over all held-out parts, which is the same for all arms and seeds."""
+    own = measures["measure"].isin([measure, f"mapped_{measure}"]) & (measures["class"] != ALL)
+    own &= (measures["recording"] == ALL) & (measures["animal"] == ALL)
+    counts = measures[own].groupby(["class", "split"], sort=False)["value"].max()
+    return {str(name): float(n) for name, n in counts.groupby(level="class", sort=False).sum().items()}
+
+
+def _of_trials(measures: pd.DataFrame) -> list[str]:
+    """Arms that lack trials which others have."""
+    done = measures[measures["seed"].notna()]
+    every = set(zip(done["split"], done["seed"], strict=True))
+    out = []
+    conditions = done[["arm", "fraction"]].drop_duplicates()
+    for arm, fraction in zip(conditions["arm"], conditions["fraction"], strict=True):
+        rows = done[(done["arm"] == arm) & (done["fraction"] == fraction)]
+        missing = len(every) - len(set(zip(rows["split"], rows["seed"], strict=True)))
+        if missing:
+            part = "" if done["fraction"].nunique() == 1 else f" with {percent(fraction)} of the labels"
+            out.append(f"{arm}{part} lacks {missing} of {len(every)} trials: its numbers are of other splits or seeds.")
+    return out
