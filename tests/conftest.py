@@ -102,7 +102,7 @@ def open_lab() -> Callable[..., Session]:
 
 @pytest.fixture(scope="session")
 def tiny() -> Callable[..., Config]:
-    """Settings that train in a second, motion frozen, with changes section by section: ``tiny(look={"budget": 0.1})``."""
+    """Settings that train in a second, motion frozen, with changes by section: ``tiny(look={"budget": 0.1})``."""
     motion = {"width": 16, "latent_width": 8, "codes": 16, "layers": 1, "social_layers": 1, "heads": 2, "window": 32}
     stage = {"epochs": 3, "batch": 4, "learning_rate": 1e-3}
     stages = {"pretrain": stage | {"stride": 16}, "finetune": stage | {"clusters": 3, "learn_motion": False}}
