@@ -29,7 +29,7 @@ demo: $(INSTALLED)
 
 # A process for every core, each with one thread; the tests of a file stay together, for they share what is slow to make.
 test: lint system
-	OMP_NUM_THREADS=1 $$(command -v xvfb-run >/dev/null && echo xvfb-run -a) $(BIN)/python -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $$(command -v xvfb-run >/dev/null && echo xvfb-run -a) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

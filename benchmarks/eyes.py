@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.metrics import average_precision_score, f1_score
-from wing_extension import KEYPOINTS, NAMES, part, wing_extension
+from wing_extension import FROZEN, KEYPOINTS, NAMES, part, wing_extension
 
 from napari_lookagain.config import Config
 from napari_lookagain.eyes.pretraining import pretrain_eye
@@ -152,7 +152,8 @@ def compare(task: Task, seeds: Sequence[int], eyes: Sequence[str], out: Path, wo
     """A row for each eye, budget and seed, written as they come."""
     rows: list[dict[str, Any]] = []
     for seed in seeds:
-        plain = Config.preset("quick", training={"seed": seed, "validation_share": 0.0}).updated(**task.settings)
+        plain = Config.preset("quick", training={"seed": seed, "validation_share": 0.0}, finetune=FROZEN)
+        plain = plain.updated(**task.settings)
         base, _ = trained(task, plain, None)
         for name in eyes:
             config = plain.updated(**EYES[name])

@@ -46,6 +46,7 @@ PAPER: dict[str, dict[str, Any]] = {
     "pretrain": {"recon_weight": 0.1},
     "finetune": {"motion_dropout": 0.0, "correct_prior": False},
 }
+FROZEN = {"learn_motion": False}  # so that all variants read the same motion, as in the paper
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "ours": {},
     "no window held out": {"training": {"validation_share": 0.0}},
@@ -61,6 +62,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "one budget in training": {"look": {"vary_budget": 0.0}},
     "motion always given": {"finetune": {"motion_dropout": 0.0}},
     "class weights kept": {"finetune": {"correct_prior": False}},
+    "motion learns on": {"training": {"validation_share": 0.0}, "finetune": {"learn_motion": True}},
 }
 
 
@@ -163,7 +165,7 @@ def main() -> None:
     for seed in told.seeds:
         for name in told.variants:
             begun = time.perf_counter()
-            config = Config.preset("quick", training={"seed": seed}).updated(**VARIANTS[name])
+            config = Config.preset("quick", training={"seed": seed}, finetune=FROZEN).updated(**VARIANTS[name])
             same_eyes = not VARIANTS[name].keys() & {"features", "vision", "pretrain", "training"}
             out = work / f"{name}-{seed}"
             base = work / f"ours-{seed}" if same_eyes and name != "ours" else None

@@ -14,7 +14,7 @@ from napari_lookagain.simulate import simulate_session
 PIXEL_ONLY = ("tail_raise", "feed")
 STUDY = Study.parse(
     {
-        "settings": {"pretrain.epochs": 10, "finetune.epochs": 30},
+        "settings": {"pretrain.epochs": 10, "finetune.epochs": 30, "finetune.learn_motion": False},
         "seeds": [0, 1],
         "folds": 1,
         "budgets": [0.02],

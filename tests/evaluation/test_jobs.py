@@ -189,6 +189,9 @@ def test_fewer_labels_come_after_all_of_them_and_keys_tell_settings_apart(study)
         study.model_dump() | {"arms": {"trees": {"method": "trees", "settings": {"members": 1, "rounds": 4}}}}
     )
     assert trial.key(study) != trial.key(other)
+    set_otherwise = study.model_copy(update={"settings": {}})
+    assert trial.key(study) == trial.key(set_otherwise)  # trees heed no setting of LookAgain
+    assert Trial("LookAgain", 0, 0, 1.0).key(study) != Trial("LookAgain", 0, 0, 1.0).key(set_otherwise)
     more = study.model_copy(update={"budgets": (0.5,), "seeds": (7,)})
     assert trial.key(study) == trial.key(more)
 

@@ -50,8 +50,10 @@ class Trial:
     def key(self, study: Study) -> str:
         """Name of its folder: another one for an arm of this name with other settings."""
         slug = re.sub(r"\W+", "-", self.arm).strip("-")
-        told = study.arms[self.arm].model_dump(exclude={"budgets", "fractions"})
-        digest = blake2b(f"{self.arm} {study.preset} {study.settings} {told}".encode(), digest_size=4).hexdigest()
+        arm = study.arms[self.arm]
+        told = [self.arm, arm.model_dump(exclude={"budgets", "fractions"})]
+        told += [study.preset, study.settings] if arm.method == "lookagain" else []  # the others do not heed them
+        digest = blake2b(str(told).encode(), digest_size=4).hexdigest()
         return f"{slug}-{digest}-split{self.split + 1}-seed{self.seed}-labels{self.fraction:g}"
 
 
