@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ import pandas as pd
 from napari_lookagain.annotations import UNSCORED, Annotations, Bout, runs
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
+
+if TYPE_CHECKING:
+    from napari_lookagain.session import Session
 
 Kind = Literal["behavior", "cluster"]
 _SCHEMA = 1
@@ -90,6 +93,19 @@ class Ethogram:
             raise InputError(
                 f"An ethogram of {self.kind!r} at {self.fps} frames/s with classes {self.names} makes no sense."
             )
+
+    @classmethod
+    def from_probabilities(
+        cls, session: Session, probabilities: np.ndarray, names: Sequence[str], *, kind: Kind = "behavior", looked: bool
+    ) -> Ethogram:
+        """Make an ethogram of (T, A, K) probabilities of a session by a method without a gate, whose numbers are NaN.
+
+        The label is the most probable class; `looked` says whether it looks at every frame, or at none.
+        """
+        label = probabilities.argmax(-1)
+        bare = cls.from_labels(label, names, recording=session.recording, fps=session.fps, animals=session.animals)
+        told = probabilities.astype(np.float16, order="C")
+        return replace(bare, kind=kind, probabilities=told, looked=np.full(label.shape, looked))
 
     @classmethod
     def from_labels(

@@ -52,21 +52,7 @@ def predict_actions(
     everything = np.ones(session.n_frames, bool)
     reading = yield from read_features(session, model.config, eyes, everything, model.card.n_neighbors)
     probabilities = yield from _read_heads(model, reading, device)
-    nothing = np.full(probabilities.shape[:2], np.nan, np.float32)
-    return Ethogram(
-        recording=session.recording,
-        fps=session.fps,
-        animals=session.animals,
-        kind="behavior",
-        names=model.card.names,
-        label=probabilities.argmax(-1).astype(np.int16),
-        probabilities=probabilities.astype(np.float16),
-        gate_score=nothing,
-        reliability=nothing,
-        saliency=nothing,
-        semantics=nothing,
-        looked=np.full(probabilities.shape[:2], bool(reading.seen)),
-    )
+    return Ethogram.from_probabilities(session, probabilities, model.card.names, looked=bool(reading.seen))
 
 
 def _read_heads(model: ActionModel, reading: Reading, device: str) -> Generator[Progress, None, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -176,10 +175,7 @@ class BamsLabeler:
             embedding = yield from self.embed(course)
             each.append(self.tell.probabilities(embedding).numpy())
         probabilities = np.stack(each, axis=1)  # (T, A, K)
-        told = Ethogram.from_labels(
-            probabilities.argmax(-1), card.names, recording=session.recording, fps=session.fps, animals=session.animals
-        )
-        return replace(told, kind=card.kind, probabilities=probabilities.astype(np.float16))
+        return Ethogram.from_probabilities(session, probabilities, card.names, kind=card.kind, looked=False)
 
 
 class Centers:

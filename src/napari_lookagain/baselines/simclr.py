@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -164,11 +164,7 @@ class SimCLRLabeler:
             with torch.inference_mode():
                 probabilities[start:stop] = self.head.probabilities(x).cpu().numpy()
             yield Progress(stop, n_frames, "reading behavior")
-        told = Ethogram.from_labels(
-            probabilities.argmax(-1), names, recording=session.recording, fps=session.fps, animals=session.animals
-        )
-        looked = np.full(told.label.shape, bool(blocks.eyes))
-        return replace(told, probabilities=probabilities.astype(np.float16), looked=looked)
+        return Ethogram.from_probabilities(session, probabilities, names, looked=bool(blocks.eyes))
 
 
 @dataclass(frozen=True)

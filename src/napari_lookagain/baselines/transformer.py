@@ -147,11 +147,7 @@ class TransformerLabeler:
                 stitcher.add(window, piece)
             yield Progress(first + len(some), len(windows), "reading behavior")
         network.cpu()
-        probabilities = probabilities.swapaxes(0, 1)  # (T, A, K)
-        told = Ethogram.from_labels(
-            probabilities.argmax(-1), names, recording=session.recording, fps=session.fps, animals=session.animals
-        )
-        return replace(told, probabilities=probabilities.astype(np.float16, order="C"))
+        return Ethogram.from_probabilities(session, probabilities.swapaxes(0, 1), names, looked=False)
 
 
 class Network(nn.Module):

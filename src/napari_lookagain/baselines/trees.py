@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -153,10 +152,7 @@ class TreesLabeler:
                     own = trees.predict_proba(rows).reshape(*x.shape[:2], -1)
                 probabilities[start:stop, :, trees.classes_] += own / len(self.members)
             yield Progress(stop, n_frames, "reading behavior")
-        told = Ethogram.from_labels(
-            probabilities.argmax(-1), names, recording=session.recording, fps=session.fps, animals=session.animals
-        )
-        return replace(told, probabilities=probabilities.astype(np.float16))
+        return Ethogram.from_probabilities(session, probabilities, names, looked=False)
 
 
 def _grow(

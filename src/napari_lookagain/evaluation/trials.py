@@ -60,7 +60,7 @@ class Trial:
 def trials(study: Study, n_splits: int) -> list[Trial]:
     """All trials of a study: seed by seed and split by split, so that the first results are of all arms.
 
-    All labels come before some of them: what is pretrained with all serves the others.
+    All labels come before some of them.
     """
     return [
         Trial(name, split, seed, fraction)
