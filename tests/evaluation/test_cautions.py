@@ -84,3 +84,29 @@ def test_without_scored_frames_nothing_is_known_to_be_right():
     table = pd.concat([table, measures({"walk": (1, 1)}).assign(measure="sharpness")])
     [said] = cautions(told(), table)
     assert said.startswith("Nothing is scored")
+
+
+def lags(lag: float, gain: float, drift: float) -> pd.DataFrame:
+    rows = [("label_lag", lag), ("label_lag_gain", gain), ("label_drift", drift)]
+    table = pd.DataFrame(rows, columns=["measure", "value"])
+    return table.assign(recording="friday", split=1, seed=0, arm="ours", fraction=1.0, **{"class": "(all)"})
+
+
+@pytest.mark.parametrize(
+    ("lag", "gain", "drift", "expected"),
+    [
+        (
+            6,
+            0.037,
+            4,
+            "friday seem 6 frames late beside those of the training recordings, and by +4 frames more in its",
+        ),
+        (-3, 0.02, 0, "friday seem 3 frames early beside those of the training recordings: moved there, 2.0 %"),
+        (6, 0.001, 4, None),
+        (1, 0.05, 0, None),
+    ],
+)
+def test_labels_on_another_clock_are_told(lag, gain, drift, expected):
+    said = [each for each in cautions(told(), pd.concat([measures(), lags(lag, gain, drift)])) if "clock" in each]
+    assert len(said) == (expected is not None)
+    assert expected is None or expected in said[0]

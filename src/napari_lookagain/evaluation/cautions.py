@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _FEW_FRAMES, _FEW_BOUTS = 500, 10
 _FEW_SEEDS = 3
+_LATE, _MATTERS = 2, 0.01  # frames of lag, and of accuracy that it costs
 
 
 def cautions(told: dict[str, Any], measures: pd.DataFrame) -> list[str]:
@@ -24,7 +25,13 @@ def cautions(told: dict[str, Any], measures: pd.DataFrame) -> list[str]:
     measures
         Rows of ``measures.csv``.
     """
-    return [*_of_seeds(measures), *_of_splits(told), *_of_classes(told, measures), *_of_trials(measures)]
+    return [
+        *_of_seeds(measures),
+        *_of_splits(told),
+        *_of_classes(told, measures),
+        *_of_lags(measures),
+        *_of_trials(measures),
+    ]
 
 
 def _of_seeds(measures: pd.DataFrame) -> list[str]:
@@ -86,6 +93,25 @@ def _tested(measures: pd.DataFrame, measure: str) -> dict[str, float]:
     own &= (measures["recording"] == ALL) & (measures["animal"] == ALL)
     counts = measures[own].groupby(["class", "split"], sort=False)["value"].max()
     return {str(name): float(n) for name, n in counts.groupby(level="class", sort=False).sum().items()}
+
+
+def _of_lags(measures: pd.DataFrame) -> list[str]:
+    """Recordings whose labels come late, or early, as most models see it: all of them pay for that."""
+    own = measures[measures["measure"].str.startswith("label_")]
+    out = []
+    for recording, rows in own.groupby("recording", sort=False):
+        lag, gain, drift = (
+            rows[rows["measure"] == f"label_{name}"]["value"].median() for name in ("lag", "lag_gain", "drift")
+        )
+        if abs(lag) < _LATE or gain < _MATTERS:
+            continue
+        grows = f", and by {drift:+.0f} frames more in its second half" if abs(drift) >= _LATE else ""
+        out.append(
+            f"The labels of {recording} seem {abs(lag):.0f} frames {'late' if lag > 0 else 'early'} beside those of "
+            f"the training recordings{grows}: moved there, {100 * gain:.1f} % more of its frames would be told right. "
+            "Were they scored on another clock, or at another frame rate? All models pay for it."
+        )
+    return out
 
 
 def _of_trials(measures: pd.DataFrame) -> list[str]:

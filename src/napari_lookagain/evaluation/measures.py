@@ -21,6 +21,7 @@ from napari_lookagain.metrics import (
     cluster_rows,
     confusion,
     confusion_table,
+    lag_rows,
     reliability_curves,
     row_table,
     sharpness_rows,
@@ -125,6 +126,10 @@ def _rows(told: Told, scored: list[np.ndarray], names: tuple[str, ...]) -> list[
             rows += tagged((row for row in own if names or not np.isnan(row.value)), recording=of)
         sharp = sharpness_rows([each.probabilities for each in ethograms], ethograms[0].names)
         rows += tagged(sharp, recording=of)
+    for scored_one, ethogram in zip(scored, told.ethograms, strict=True):
+        if names:
+            label, _ = _behaviors(ethogram, told.mapping, names)
+            rows += tagged(lag_rows(scored_one, label), recording=ethogram.recording)
     return rows
 
 

@@ -5,6 +5,7 @@ from napari_lookagain.metrics.bouts import bout_rows
 from napari_lookagain.metrics.calibration import Reliability, calibration_rows, reliability, reliability_curves
 from napari_lookagain.metrics.edit import edit_rows
 from napari_lookagain.metrics.frames import confusion, confusion_table, frame_rows, frame_scores
+from napari_lookagain.metrics.lag import lag_rows
 from napari_lookagain.metrics.mapping import apply_map, majority_map, one_to_one_map
 from napari_lookagain.metrics.partitions import identity_rows, partition_rows, stability_rows, usage_rows
 from napari_lookagain.metrics.rows import ALL, Row, row_table, tagged
@@ -27,6 +28,7 @@ __all__ = [
     "frame_rows",
     "frame_scores",
     "identity_rows",
+    "lag_rows",
     "majority_map",
     "one_to_one_map",
     "partition_rows",
