@@ -41,6 +41,13 @@ def test_the_quick_preset_keeps_the_better_choices():
     assert quick.pretrain.epochs < Config.preset("paper").pretrain.epochs
 
 
+def test_the_preset_for_many_labels_learns_from_labels_alone():
+    labels, quick = Config.preset("labels"), Config.preset("quick")
+    assert (labels.pretrain.epochs, labels.finetune.learn_motion) == (0, True)
+    assert labels.training.max_windows > quick.training.max_windows, "all that is scored is read"
+    assert (labels.motion.width, labels.vision) == (quick.motion.width, quick.vision), "and else it is quick"
+
+
 def test_changes_keep_everything_else():
     config = Config.preset("paper", look={"budget": 0.1}, finetune={"clusters": 12})
     assert (config.look.budget, config.look.select, config.finetune.clusters) == (0.1, "topk", 12)
@@ -49,7 +56,7 @@ def test_changes_keep_everything_else():
     assert config.look.select == "topk", "a change makes new settings"
 
 
-@pytest.mark.parametrize("name", ["quick", "paper"])
+@pytest.mark.parametrize("name", ["quick", "labels", "paper"])
 def test_settings_survive_json(name):
     config = Config.preset(name)
     assert Config.parse(json.loads(json.dumps(config.model_dump()))) == config
@@ -99,7 +106,7 @@ def test_without_pretraining_there_need_be_no_loss_of_it():
 
 
 def test_an_unknown_preset_names_the_others():
-    with pytest.raises(InputError, match="no preset 'fast'; choose one of quick, paper"):
+    with pytest.raises(InputError, match="no preset 'fast'; choose one of quick, labels, paper"):
         Config.preset("fast")
 
 

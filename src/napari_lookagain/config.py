@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from napari_lookagain.errors import InputError
 
 Budget = Field(0.25, ge=0, le=1)
-Preset = Literal["quick", "paper"]
+Preset = Literal["quick", "labels", "paper"]
 
 
 class Section(BaseModel):
@@ -251,8 +251,9 @@ class Settings(Section):
 class Config(Settings):
     """All settings of a run; saved with it and with every model.
 
-    `Config.preset("quick")` trains in minutes on two cores with the better choices; `Config.preset("paper")` has the
-    papers' values and forms throughout.
+    `Config.preset("quick")` trains in minutes on two cores with the better choices; `Config.preset("labels")` learns
+    behaviors from many labels alone, without pretraining; `Config.preset("paper")` has the papers' values and forms
+    throughout.
     """
 
     features: FeatureConfig = FeatureConfig()
@@ -284,36 +285,45 @@ class Config(Settings):
         return cls.parse(_PRESETS[name]).updated(**changes)
 
 
-_PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {
-        "motion": {"width": 128, "heads": 4, "layers": 2},
-        "vision": {"crop_scale": 2.0},
-        "beast": {
-            "size": "tiny",
-            "epochs": 60,
-            "batch": 32,
-            "at_once": 32,
-            "learning_rate": 1.2e-2,
-            "crop_area": (0.5, 1.0),
-        },
-        "pretrain": {
-            "epochs": 80,
-            "patience": 30,
-            "recon_weight": 1.0,
-            "learning_rate": 1e-3,
-            "final_learning_rate": 1e-5,
-            "batch": 4,
-        },
-        "finetune": {
-            "epochs": 60,
-            "learning_rate": 1e-3,
-            "final_learning_rate": 1e-5,
-            "batch": 4,
-            "patience": 60,
-            "learn_motion": True,
-        },
-        "training": {"max_windows": 200},
+_QUICK: dict[str, dict[str, Any]] = {
+    "motion": {"width": 128, "heads": 4, "layers": 2},
+    "vision": {"crop_scale": 2.0},
+    "beast": {
+        "size": "tiny",
+        "epochs": 60,
+        "batch": 32,
+        "at_once": 32,
+        "learning_rate": 1.2e-2,
+        "crop_area": (0.5, 1.0),
     },
+    "pretrain": {
+        "epochs": 80,
+        "patience": 30,
+        "recon_weight": 1.0,
+        "learning_rate": 1e-3,
+        "final_learning_rate": 1e-5,
+        "batch": 4,
+    },
+    "finetune": {
+        "epochs": 60,
+        "learning_rate": 1e-3,
+        "final_learning_rate": 1e-5,
+        "batch": 4,
+        "patience": 60,
+        "learn_motion": True,
+    },
+    "training": {"max_windows": 200},
+}
+_MANY_LABELS: dict[str, dict[str, Any]] = {  # noise and dropout, or recordings would be learnt by heart
+    "features": {"keypoint_velocity": True},
+    "motion": {"dropout": 0.2},
+    "pretrain": {"epochs": 0},
+    "finetune": {"epochs": 10, "batch": 8, "dropout": 0.3, "noise": 0.2},
+    "training": {"max_windows": 2000},
+}
+_PRESETS: dict[str, dict[str, Any]] = {
+    "quick": _QUICK,
+    "labels": {name: _QUICK.get(name, {}) | _MANY_LABELS.get(name, {}) for name in Config.model_fields},
     "paper": {
         "features": {"frame": "arena", "pace_window": 0.0},
         "look": {"select": "topk", "fill": "zero", "noise": "paper", "vary_budget": 0.0},

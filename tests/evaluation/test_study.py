@@ -35,11 +35,16 @@ def test_settings_of_an_arm_come_on_top_of_those_of_the_study():
     study = Study.parse(
         {
             "settings": {"look.fill": "zero", "finetune.epochs": 7},
-            "arms": {"a": {"settings": {"look.fill": "hold", "look.select": "topk"}}},
+            "arms": {
+                "a": {"settings": {"look.fill": "hold", "look.select": "topk"}},
+                "many labels": {"preset": "labels"},
+            },
         }
     )
     config = study.config(study.arms["a"], 1)
     assert (config.look.fill, config.look.select, config.finetune.epochs) == ("hold", "topk", 7)
+    config = study.config(study.arms["many labels"], 1)
+    assert (config.look.fill, config.pretrain.epochs, config.finetune.epochs) == ("zero", 0, 7)
 
 
 def test_a_file_of_ones_own(tmp_path):

@@ -7,9 +7,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from napari_lookagain.config import BeastConfig, Config, FeatureConfig, Preset, Section, Settings
+from napari_lookagain.config import BeastConfig, Config, FeatureConfig, Section, Settings
 from napari_lookagain.errors import InputError
 
+Preset = Literal["quick", "paper"]
 Feature = Literal["keypoints", "pca", "mean", "cls", "patches"]
 
 

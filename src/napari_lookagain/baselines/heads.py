@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from napari_lookagain.actions.config import ActionConfig, Feature
+from napari_lookagain.actions.config import ActionConfig, Feature, Preset
 from napari_lookagain.actions.eyes import load_eyes
 from napari_lookagain.actions.features import Eyes, settle
 from napari_lookagain.actions.jobs import train_actions
 from napari_lookagain.actions.model import ActionModel
 from napari_lookagain.actions.prediction import predict_actions
-from napari_lookagain.config import Preset, Settings
+from napari_lookagain.config import Settings
 from napari_lookagain.errors import InputError
 from napari_lookagain.progress import Progress
 

@@ -34,7 +34,7 @@ def evaluate(
     seeds: Annotated[int | None, typer.Option(help="How many seeds; scatter over them is reported.", min=1)] = None,
     folds: Annotated[int | None, typer.Option(help="Groups of recordings, each held out once; 1: one split.")] = None,
     encoder: Encoder = "",
-    preset: Annotated[str | None, typer.Option(help="quick or paper, for all arms of LookAgain.")] = None,
+    preset: Annotated[str | None, typer.Option(help="quick, labels or paper, for all arms of LookAgain.")] = None,
     settings: Settings = None,
     jobs: Annotated[int, typer.Option(help="Processes that share the work.", min=1)] = 1,
     device: Device = "auto",

@@ -27,6 +27,8 @@ class Arm(Section):
     """Shares of frames to look at, instead of those of the study."""
     fractions: tuple[float, ...] | None = None
     """Shares of the labels to learn from, instead of those of the study."""
+    preset: Preset | None = None
+    """Of LookAgain, instead of that of the study."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """Settings that differ: of LookAgain as ``{"look.select" = "topk"}``, of other methods by their own names."""
 
@@ -94,7 +96,8 @@ class Study(Settings):
 
     def config(self, arm: Arm, seed: int) -> Config:
         """All settings of LookAgain in an arm."""
-        return Config.preset(self.preset, **nested(self.settings | arm.settings)).updated(training={"seed": seed})
+        changes = nested(self.settings | arm.settings)
+        return Config.preset(arm.preset or self.preset, **changes).updated(training={"seed": seed})
 
 
 def nested(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -51,7 +51,7 @@ class Trial:
         """Name of its folder: another one for an arm of this name with other settings."""
         slug = re.sub(r"\W+", "-", self.arm).strip("-")
         arm = study.arms[self.arm]
-        told = [self.arm, arm.model_dump(exclude={"budgets", "fractions"})]
+        told = [self.arm, arm.model_dump(exclude={"budgets", "fractions"}, exclude_none=True)]
         told += [study.preset, study.settings] if arm.method == "lookagain" else []  # the others do not heed them
         digest = blake2b(str(told).encode(), digest_size=4).hexdigest()
         return f"{slug}-{digest}-split{self.split + 1}-seed{self.seed}-labels{self.fraction:g}"

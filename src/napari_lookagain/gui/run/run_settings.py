@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QSpinBox, QWidget
@@ -29,7 +29,7 @@ class RunSettings(QWidget):
         self.clusters.setValue(config.finetune.clusters)
         self.encoder = _choice(ENCODERS, hint("vision", "encoder"))
         self.encoder.setEditable(True)
-        self.preset = _choice(get_args(Preset), "quick: minutes on two cores; paper: the paper's values and forms")
+        self.preset = _choice(("quick", "paper"), "quick: minutes on two cores; paper: the paper's values and forms")
         self.device = _choice(_DEVICES, "Where the model works: auto takes the best there is")
         self.clusters.setToolTip(hint("finetune", "clusters"))
         for wide in (self.clusters, self.encoder):  # wider than they need to be in napari's style
