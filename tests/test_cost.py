@@ -6,29 +6,32 @@ import numpy as np
 import pytest
 import torch
 
+from napari_lookagain.allocation import choose_looks
 from napari_lookagain.cost import (
     Forecast,
     Part,
     count_learnt,
     count_looks,
+    expected,
     in_words,
     look_again,
     segmentation,
 )
 from napari_lookagain.kept_runs import resumable_segment
-from napari_lookagain.predict import MotionPass, choose_looks
+from napari_lookagain.motion_pass import MotionPass
 from napari_lookagain.progress import Progress
 
 
 @pytest.mark.parametrize("n_frames", [1, 31, 32, 300])
 @pytest.mark.parametrize("budget", [0.0, 0.07, 0.25, 1.0])
-def test_looks_are_counted_as_they_will_be_chosen(n_frames, budget, tiny):
+@pytest.mark.parametrize("scope", ["window", "recording"])
+def test_looks_are_counted_as_they_will_be_chosen(n_frames, budget, scope, tiny):
     class Model:
         config = tiny()
 
     torch.manual_seed(0)
     motion = MotionPass(np.zeros((1, n_frames, 2), np.float32), np.random.default_rng(0).normal(size=(1, n_frames, 4)))
-    assert choose_looks(Model(), motion, budget).sum() == count_looks(n_frames, 32, budget)
+    assert choose_looks(Model(), motion, budget, scope).sum() == count_looks(n_frames, 32, budget, scope)
 
 
 def test_a_long_recording_is_learnt_in_part(tiny):
@@ -59,6 +62,14 @@ def test_without_a_video_nothing_is_looked_at(session, tiny):
     stages = [part.stage for part in segmentation(session, tiny(look={"budget": 0.0}))]
     assert stages == ["pretraining", "fine-tuning", "reading motion", "reading behavior"]
     assert [part.stage for part in look_again(session, tiny(), 0.0)] == ["reading motion", "reading behavior"]
+
+
+def test_what_is_expected_is_said_in_one_sentence(session, tiny):
+    config = tiny(look={"budget": 0.1})
+    looks = 2 * 2 * count_looks(300, 32, 0.1)
+    said = expected([session, session], config, "cpu")
+    assert said.startswith(f"Looks at {looks} of 1200 frames of animals; takes ")
+    assert expected([session], config, "cpu", budget=0.0, trained=True).startswith("Looks at 0 of 600 frames")
 
 
 def test_more_costs_more(session, tiny):

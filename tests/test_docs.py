@@ -93,6 +93,15 @@ def test_every_setting_is_in_the_table_with_its_values():
         assert shown[name] == config.model_dump(mode="json"), name
 
 
+def test_the_preset_for_many_labels_is_shown_as_it_is():
+    listed = re.search(r"\| setting \| `labels` \|\n\|[-|]+\|\n(.*?)\n\n", text_of("settings.md"), re.DOTALL)
+    assert listed
+    config = Config.preset("quick")
+    for section, key, value in re.findall(r"^\| `(\w+)\.(\w+)` \| `(.*?)` \|$", listed[1], re.M):
+        config = config.updated(**{section: {key: value_of(value)}})
+    assert config == Config.preset("labels")
+
+
 def test_choices_of_ours_are_marked():
     marked = {(section, key) for section, key, cells in settings_rows() if cells["ours"] == "◇"}
     named = dict(re.findall(r"^    (\w+): (\w+) = \2\(\)$", source := Path(config_file()).read_text("utf-8"), re.M))
@@ -133,7 +142,7 @@ def test_commands_and_options_named_exist(page):
     words = re.findall(r"`lookagain (\w+)", text)
     assert set(words) <= {command.split()[0] for command in COMMANDS}, page.name
     named = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", text))
-    there = set().union(*map(options_of, COMMANDS)) | {"--help"}
+    there = set().union(*map(options_of, COMMANDS)) | {"--help"} | {"--num", "--cpu"}  # the last two are accelerate's
     assert named <= there, page.name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from napari_lookagain import stretches
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.config import FeatureConfig
 from napari_lookagain.errors import InputError
@@ -295,3 +296,20 @@ def test_velocity_does_not_depend_on_the_span_and_is_0_where_it_was_not_seen():
     assert (velocity[5:7, 2] == 0).all()
     assert (velocity[7, 2] != 0).any()
     assert np.isfinite(velocity).all()
+
+
+def test_long_recordings_are_described_piece_by_piece(monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    tracks = rng.normal(100, 30, (50, 2, 3, 2))
+    confidence = rng.uniform(0, 1, (50, 2, 3))
+    confidence[rng.random((50, 2)) < 0.5] = 0
+    confidence[:20, 1] = confidence[23:31, 0] = 0  # absent at first, and for longer than a piece
+    tracks[confidence == 0] = np.nan
+    wanted = describe(make(tracks, confidence))
+    monkeypatch.setattr(stretches, "PIECE", 3)
+    monkeypatch.setattr(stretches, "_SMALL", 0)
+    session = make(tracks, confidence)
+    np.testing.assert_array_equal(describe(session), wanted)
+    session.save(tmp_path / "long.lookagain")
+    np.testing.assert_array_equal(describe(session), wanted)
+    assert list(session.features_folder.iterdir()) == []

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
 import shutil
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,12 +12,15 @@ import pytest
 import torch
 
 import napari_lookagain.video
+from napari_lookagain.allocation import choose_looks
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.batches import Batches, Recording
 from napari_lookagain.errors import InputError
 from napari_lookagain.features import MotionFeatures
+from napari_lookagain.looks import keep_wishes, wishes_of
 from napari_lookagain.model.lookagain import LookAgain
-from napari_lookagain.predict import MotionPass, choose_looks, predict
+from napari_lookagain.motion_pass import MotionPass
+from napari_lookagain.predict import predict
 from napari_lookagain.progress import drain
 from napari_lookagain.runs import train
 from napari_lookagain.session import Session, load_session
@@ -58,8 +59,8 @@ def videos(monkeypatch):
     opened = []
 
     class RememberingVideo(napari_lookagain.video.Video):
-        def __init__(self, path):
-            super().__init__(path)
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
             self.asked = []
             opened.append(self)
 
@@ -176,18 +177,20 @@ def test_budget_1_of_many_windows_is_the_dense_path(session, model, encoder):
 
 
 def test_a_model_that_reads_the_video_alone_is_told_nothing_by_the_keypoints(session, model, encoder, monkeypatch):
-    read_motion = module._read_motion
+    pass_over = module.pass_over
 
     def read_other(*inputs):
-        motion = yield from read_motion(*inputs)
-        return replace(motion, read=np.random.default_rng(0).normal(size=motion.read.shape).astype(np.float32))
+        motion = yield from pass_over(*inputs)
+        return replace(
+            motion, folder=None, read=np.random.default_rng(0).normal(size=motion.read.shape).astype(np.float32)
+        )
 
     for reads, select in (("both", "grid"), ("video", "spread"), ("video", "grid")):
         blind = LookAgain(model.card, model.config.updated(finetune={"reads": reads}, look={"select": select}))
         blind.load_state_dict(model.state_dict())
         told = drain(predict(blind, session, encoder, device="cpu"))
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_read_motion", read_other)
+            patch.setattr(module, "pass_over", read_other)
             other = drain(predict(blind, session, encoder, device="cpu"))
         assert (other.looked == told.looked).all()
         assert (other.probabilities == told.probabilities).all() == (reads == "video")
@@ -219,89 +222,13 @@ def test_another_budget_repeats_only_the_look(session, model, encoder, monkeypat
     assert second.looked.sum() > first.looked.sum()
 
 
-@pytest.mark.parametrize("change", ["keypoints", "confidence", "heading", "fps", "weights"])
-def test_a_motion_pass_is_of_these_keypoints_and_this_model(session, model, encoder, monkeypatch, change):
-    drain(predict(model, session, encoder, budget=0, device="cpu"))
-    if change == "keypoints":
-        session.keypoints[17, 1, 0] += 1
-    elif change == "confidence":
-        session.confidence[17, 1, 0] *= 0.5
-    elif change == "heading":
-        session.set_heading(session.heading[::-1])
-    elif change == "fps":
-        session.fps *= 2
-    else:
-        with torch.no_grad():
-            model.gate.mlp[0].bias += 0.01
-    forbid(monkeypatch, model.motion_encoder, "forward")
+def test_what_was_told_of_the_same_looks_is_not_told_again(session, model, encoder, monkeypatch):
+    first = drain(predict(model, session, encoder, budget=0.25, device="cpu"))
+    forbid(monkeypatch, model.head, "forward")
+    again = drain(predict(model, session, encoder, budget=0.25, device="cpu"))
+    assert (again.probabilities == first.probabilities).all()
     with pytest.raises(AssertionError, match="forward was called"):
-        drain(predict(model, session, encoder, budget=0, device="cpu"))
-
-
-def test_two_runs_may_read_one_recording_at_once(session, model, encoder):
-    wanted = drain(predict(model, replace(session, path=None), encoder, budget=0, device="cpu"))
-    slow = predict(model, session, encoder, budget=0, device="cpu")
-    assert next(slow).stage == "reading motion"
-    fast = drain(predict(model, session, encoder, budget=0, device="cpu"))
-    for ethogram in (fast, drain(slow)):
-        np.testing.assert_array_equal(ethogram.gate_score, wanted.gate_score)
-        np.testing.assert_array_equal(ethogram.probabilities, wanted.probabilities)
-    assert [path.name.split("-")[0] for path in session.features_folder.iterdir()] == ["motion"]
-
-
-def test_a_prediction_that_is_cancelled_leaves_nothing_half_done(session, model, encoder):
-    work = predict(model, session, encoder, budget=0.25, device="cpu")
-    assert next(work).stage == "reading motion"
-    work.close()
-    assert list(session.features_folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["read", "gate"])
-def test_a_damaged_motion_pass_is_made_anew(session, model, encoder, name):
-    wanted = drain(predict(model, session, encoder, budget=0.1, device="cpu"))
-    [folder] = session.features_folder.glob("motion-*")
-    file = folder / f"{name}.npy"
-    whole = file.read_bytes()
-    np.save(folder / "short.npy", np.load(file)[:, :-1])
-    for content in (b"", b"junk", whole[:100], whole[:-1], (folder / "short.npy").read_bytes(), None):
-        file.write_bytes(content) if content is not None else file.unlink()
-        again = drain(predict(model, session, encoder, budget=0.1, device="cpu"))
-        np.testing.assert_array_equal(again.probabilities, wanted.probabilities)
-        assert file.read_bytes() == whole
-        assert sorted(path.name for path in folder.iterdir()) == ["gate.npy", "read.npy"]
-
-
-def test_the_motion_passes_used_last_are_kept(session, model, encoder):
-    start, made = model.gate.mlp[0].bias.clone(), []
-    for change in (0, 1, 2, 3, 0, 4, 5):
-        with torch.no_grad():
-            model.gate.mlp[0].bias.copy_(start + change)
-        drain(predict(model, session, encoder, budget=0, device="cpu"))
-        made.append(session.features_folder / f"motion-{module._motion_key(model, session)}")
-        for path in session.features_folder.rglob("*"):  # a minute goes by
-            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60))
-    assert set(session.features_folder.glob("motion-*")) == {made[0], made[3], made[5], made[6]}
-
-
-def test_what_a_killed_process_left_is_removed_once_nobody_writes_it(session, model, encoder):
-    old, new = (session.features_folder / f".motion-{name}" for name in ("old-1", "new-1"))
-    for folder in (old, new):
-        folder.mkdir()
-        (folder / "read.npy").write_bytes(b"half")
-    yesterday = time.time() - 25 * 3600
-    for path in (*old.iterdir(), old, new):  # in the folder of the other a file was written just now
-        os.utime(path, (yesterday, yesterday))
-    drain(predict(model, session, encoder, budget=0, device="cpu"))
-    assert not old.exists()
-    assert (new / "read.npy").exists()
-
-
-def test_a_motion_pass_that_the_disk_cannot_hold_is_refused(session, model, monkeypatch):
-    full = shutil.disk_usage(session.path)._replace(free=1000)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: full)
-    with pytest.raises(InputError, match="The disk is full"):
-        drain(predict(model, session, budget=0, device="cpu"))
-    assert list(session.features_folder.iterdir()) == []
+        drain(predict(model, session, encoder, budget=0.3, device="cpu"))
 
 
 @pytest.mark.parametrize("n_frames", [2, 15, 32, 33, 300])
@@ -368,3 +295,39 @@ def test_a_model_is_left_as_it_was(session, model, encoder):
     for stage in stages:
         own = [each for each in told if each.stage == stage]
         assert own[-1].done == own[-1].total
+
+
+@pytest.mark.parametrize(
+    ("seconds", "taken"), [(10, (0, 0)), (25, (1, 1)), (60, (3, 2)), (150, (7, 3)), (9999, (16, 6))]
+)
+def test_a_limit_of_time_takes_what_fits_of_the_budget(session, model, encoder, monkeypatch, seconds, taken):
+    images = []
+    encode = type(encoder).encode
+    counting = lambda self, some, *more: images.append(len(some)) or encode(self, some, *more)  # noqa: E731
+    monkeypatch.setattr(type(encoder), "encode", counting)
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(sum(images)))  # an image a second
+    ethogram = drain(predict(model, session, encoder, budget=0.5, minutes=seconds / 60, device="cpu"))
+    full, short = taken
+    assert looks_taken(ethogram.looked).tolist() == [[full, full]] * 9 + [[short, short]]
+    assert sum(images) == max(ethogram.looked.sum(), 16), "what is seen counts, but for a batch when the time was up"
+    again = drain(predict(model, session, encoder, budget=0.5, minutes=seconds / 60, device="cpu"))
+    assert again.looked.sum() >= ethogram.looked.sum(), "what was seen costs no time"
+
+
+def test_time_is_limited_only_where_what_was_seen_is_kept(session, model, encoder):
+    for where, eye in ((replace(session, path=None), encoder), (session, None)):
+        with pytest.raises(InputError, match="can be limited only where"):
+            drain(predict(model, where, eye, budget=0.0 if eye is None else 0.5, minutes=1, device="cpu"))
+    with pytest.raises(InputError, match="is -1 minutes"):
+        drain(predict(model, session, encoder, minutes=-1, device="cpu"))
+
+
+@pytest.mark.parametrize("scope", ["window", "recording"])
+def test_a_prediction_goes_by_what_is_pinned_and_muted(session, model, encoder, scope):
+    keep_wishes(session, wishes_of(session).pin(7, 9).mute(64, 128, session.animals[0]))
+    looked = drain(predict(model, session, encoder, budget=0.1, scope=scope, device="cpu")).looked
+    assert looked[7:9].all()
+    assert not looked[64:128, 0].any()
+    assert looked[64:128, 1].any()
+    if scope == "recording":
+        assert looked.sum(0).tolist() == [24, 30]

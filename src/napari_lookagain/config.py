@@ -15,6 +15,7 @@ from napari_lookagain.errors import InputError
 
 Budget = Field(0.25, ge=0, le=1)
 Preset = Literal["quick", "labels", "paper"]
+Scope = Literal["window", "recording"]
 
 
 class Section(BaseModel):
@@ -78,6 +79,9 @@ class LookConfig(Section):
     """Share of the valid frames of a window to look at."""
     select: Literal["spread", "topk", "grid", "random"] = "spread"
     """◇ How looks are chosen: by the gate with diminishing returns, the paper's top-k, a regular grid or at random."""
+    scope: Scope = "window"
+    """◇ What a prediction allots its budget over: every window alone, as in the paper, or the whole recording, so that
+    quiet hours give their looks to busy minutes. Training is per window always; the paper does not state another."""
     fill: Literal["hold", "zero"] = "hold"
     """◇ A frame not looked at holds the nearest look, or is zero as in the paper."""
     noise: Literal["annealed", "paper", "none"] = "annealed"
@@ -105,6 +109,8 @@ class VisionConfig(Section):
     """How the patches of an image become one vector: their mean, or by attention as in BEAST, learnt with the head."""
     keep: bool = True
     """Keep what was seen in the session's folder; otherwise it is looked at anew whenever it is read."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Numbers a vision transformer computes in on a CPU; "auto": bfloat16 where the CPU multiplies it, else float32."""
 
 
 class BeastConfig(Section):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_lookagain.errors import InputError
+from napari_lookagain.looks import wishes_of
 
 if TYPE_CHECKING:
     from napari_lookagain.ethogram import Ethogram
@@ -47,6 +48,7 @@ def about_session(session: Session) -> dict[str, Any]:
         "pose": None if pose is None else f"{pose.path} ({pose.software})",
         "video": None if video is None else f"{video.path} ({video.width}×{video.height}, {video.n_frames} frames)",
         "behaviors": list(session.annotations.behaviors),
+        **wishes_of(session).told(),
         "runs": session.runs,
     }
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from napari_lookagain.config import Config
+from napari_lookagain.config import Config, Scope
 from napari_lookagain.eyes.kept import kept_eye
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
@@ -46,8 +46,13 @@ class Part:
     key: str
 
 
-def count_looks(n_frames: int, window: int, budget: float) -> int:
-    """Frames of one animal that a run will look at: ceil(budget × frames) of every window (Eq. 16)."""
+def count_looks(n_frames: int, window: int, budget: float, scope: Scope = "window") -> int:
+    """Frames of one animal that a run will look at: ceil(budget × frames) of every window (Eq. 16), or of the whole.
+
+    Pinned and muted frames are left aside.
+    """
+    if scope == "recording":
+        return math.ceil(budget * n_frames - 1e-9)
     whole, rest = divmod(n_frames, window)
     return whole * math.ceil(budget * window - 1e-9) + math.ceil(budget * rest - 1e-9)
 
@@ -106,11 +111,32 @@ def look_again(session: Session, config: Config, budget: float, device: str = "a
     """Stages of `runs.predict_all` for one session; a motion pass that is kept is not read again."""
     length = config.motion.window
     windows = _count_windows(session.n_frames, length, length // 2)
-    one = _work(session, config, 1)
-    looks = count_looks(session.n_frames, length, budget)
+    one = _work(session, config, windows) / session.n_frames  # what a frame costs
+    looks = count_looks(session.n_frames, length, budget, config.look.scope)
     look = [_looking(session, config, looks, device)] if looks and session.video is not None else []
-    read = _part("reading motion", windows, _READ * one, device)
-    return [read, *look, _part("reading behavior", windows, _HEAD * one, device)]
+    read = _part("reading motion", session.n_frames, _READ * one, device)
+    return [read, *look, _part("reading behavior", session.n_frames, _HEAD * one, device)]
+
+
+def expected(
+    sessions: Sequence[Session],
+    config: Config,
+    device: str = "auto",
+    *,
+    budget: float | None = None,
+    trained: bool = False,
+) -> str:
+    """Say how long `runs.segment` will take for these sessions, or `runs.predict_all` with a model that is trained."""
+    budget = config.look.budget if budget is None else budget
+    again = [sum(part.steps * part.seconds for part in look_again(each, config, budget, device)) for each in sessions]
+    seconds = sum(again)
+    if not trained:  # one training for all of them, and it reads no more than so many windows
+        training = [sum(part.steps * part.seconds for part in segmentation(each, config, device)) for each in sessions]
+        seconds += max(whole - own for whole, own in zip(training, again, strict=True))
+    length, scope = config.motion.window, config.look.scope
+    looks = sum(each.n_animals * count_looks(each.n_frames, length, budget, scope) for each in sessions)
+    of = sum(each.n_animals * each.n_frames for each in sessions)
+    return f"Looks at {looks} of {of} frames of animals; takes {in_words(seconds)} on two cores, by expectation."
 
 
 class Forecast:

@@ -9,6 +9,7 @@ import numpy as np
 
 from napari_lookagain.config import FeatureConfig
 from napari_lookagain.errors import InputError
+from napari_lookagain.stretches import pieces, scratch
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session
@@ -64,12 +65,17 @@ class MotionFeatures:
         session = trusted(session, self.config.confidence_threshold)
         self._origin, self._extent = _arena(session)
         self._body_length = session.body_length
-        center = session.centers(0, session.n_frames)  # (T, A, C)
+        shape = (session.n_frames, session.n_animals)
+        center = scratch((*shape, session.n_coords), np.float32, session.path)
+        heading = scratch((*shape, 1), np.float32, session.path)
+        for span in pieces(session.n_frames):
+            center[span] = session.centers(span.start, span.stop)
+            heading[span, :, 0] = session.headings(span.start, span.stop)
         self._height_floor = 0.0
         if session.n_coords == 3:
             self._height_floor = float(np.nanpercentile(center[..., 2], 5))
-        self._center = _hold(center)
-        self._heading = _hold(session.headings(0, session.n_frames)[..., None])[..., 0]  # (T, A)
+        self._center = _hold(center)  # (T, A, C)
+        self._heading = _hold(heading)[..., 0]  # (T, A)
 
     @property
     def pose_width(self) -> int:
@@ -188,37 +194,46 @@ def trusted(session: Session, threshold: float) -> Session:
     InputError
         When no keypoint is left.
     """
-    weak = session.confidence < threshold
-    if weak.size and weak.all():  # none is weak where there are no keypoints
+    keypoints = scratch(session.keypoints.shape, np.float32, session.path)
+    confidence = scratch(session.confidence.shape, np.float32, session.path)
+    left = session.confidence.size == 0  # nothing is weak where there are no keypoints
+    for span in pieces(session.n_frames):
+        weak = session.confidence[span] < threshold
+        left |= not weak.all()
+        keypoints[span] = np.where(weak[..., None], np.float32(np.nan), session.keypoints[span])
+        confidence[span] = np.where(weak, np.float32(0), session.confidence[span])
+    if not left:
         raise InputError(
             f"Every keypoint of {session.recording} has a confidence below {threshold}; "
             "set features.confidence_threshold lower."
         )
-    return replace(
-        session,
-        keypoints=np.where(weak[..., None], np.float32(np.nan), session.keypoints),
-        confidence=np.where(weak, np.float32(0), session.confidence),
-    )
+    return replace(session, keypoints=keypoints, confidence=confidence)
 
 
 def _arena(session: Session) -> tuple[np.ndarray, np.ndarray]:
     """Origin and extent that bring coordinates to 0…1: the video frame, else the recording's own range."""
     if session.frame_size is not None and session.n_coords == 2:
         return np.zeros(2, np.float32), np.asarray(session.frame_size, np.float32)
-    low = np.nanmin(session.keypoints, axis=(0, 1, 2))
-    extent = np.nanmax(session.keypoints, axis=(0, 1, 2)) - low
+    low = np.fmin.reduce(session.keypoints, axis=(0, 1, 2))  # nanmin would copy all of them
+    extent = np.fmax.reduce(session.keypoints, axis=(0, 1, 2)) - low
     return low, np.where(extent > 0, extent, 1.0).astype(np.float32)
 
 
 def _hold(values: np.ndarray) -> np.ndarray:
-    """Replace NaN along time (axis 0) by the last known value, or the first; where none is known, by 0."""
-    known = ~np.isnan(values).any(-1)  # (T, A)
-    n_frames = len(values)
-    last = np.where(known, np.arange(n_frames)[:, None], -1)
-    last = np.maximum.accumulate(last, axis=0)
-    first = np.where(known.any(0), known.argmax(0), 0)
-    held = np.take_along_axis(values, np.where(last < 0, first, last)[..., None], axis=0)
-    return np.nan_to_num(held, copy=False)
+    """Replace NaN along time, in (T, A, F), by the last known value, or the first; where none is known, by 0."""
+    before, begun = np.zeros(values.shape[1:], values.dtype), np.zeros(values.shape[1], bool)
+    for span in pieces(len(values)):  # the first known value of every animal
+        known = ~np.isnan(values[span]).any(-1)  # (T', A)
+        new = known.any(0) & ~begun
+        before[new] = values[span][known.argmax(0)[new], new]
+        begun |= new
+    for span in pieces(len(values)):
+        piece = values[span]
+        known = ~np.isnan(piece).any(-1)
+        last = np.maximum.accumulate(np.where(known, np.arange(len(piece))[:, None], -1), axis=0)[..., None]
+        piece[:] = np.where(last < 0, before, np.take_along_axis(piece, np.maximum(last, 0), axis=0))
+        before = piece[-1].copy()
+    return values
 
 
 def _turn(points: np.ndarray, angle: np.ndarray) -> np.ndarray:

@@ -2,56 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from hashlib import blake2b
-from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
 
-from napari_lookagain.batches import Batches, Recording
+from napari_lookagain.allocation import choose_looks
+from napari_lookagain.config import Scope
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
-from napari_lookagain.features import MotionFeatures
-from napari_lookagain.files import check_room
-from napari_lookagain.model.grounding import select_frames
+from napari_lookagain.looks import LookWishes, wishes_of
 from napari_lookagain.model.lookagain import LookAgain
+from napari_lookagain.motion_pass import STRIDES, MotionPass, in_batches, make_room, pass_over
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
+from napari_lookagain.stretches import Stretches
 from napari_lookagain.vision.encoder import VisionEncoder
-from napari_lookagain.vision.look import read_by, see
+from napari_lookagain.vision.look import crops_of, open_features, read_by, see
 from napari_lookagain.vision.on_the_fly import Seen
-from napari_lookagain.windows import Stitcher, Window, sliding_windows
+from napari_lookagain.windows import Stitcher, Window, sliding_windows, touching
 
-BATCH = 16  # windows
-MOST_NUMBERS = 1 << 26  # of visual features in a batch; 0.27 GB
-KEPT_PASSES = 4  # motion passes in a session's folder; a corrected keypoint or another model makes a new one
-ABANDONED = 24 * 3600.0  # seconds after which nobody is writing a motion pass any more
-GATE = ("logit", "reliability", "saliency", "semantics")
-
-
-@dataclass(frozen=True)
-class MotionPass:
-    """What keypoints alone told of a whole recording; a new budget starts from here.
-
-    Parameters
-    ----------
-    read
-        (A, T, F) float32: what the model's head reads of the motion encoder, ê or z_q.
-    gate
-        (A, T, 4) float32: the gate's logit and its terms c_t, g_t and s_t.
-    """
-
-    read: np.ndarray
-    gate: np.ndarray
+_FEWEST, _MANY = 1 / 16, 1 / 4  # shares of a budget that are looked at first, where time is limited
 
 
 def predict(
@@ -60,14 +35,17 @@ def predict(
     encoder: VisionEncoder | None = None,
     *,
     budget: float | None = None,
+    scope: Scope | None = None,
+    minutes: float | None = None,
     device: str = "auto",
 ) -> Generator[Progress, None, Ethogram]:
     """Segment or classify every frame of a recording.
 
     Keypoints are read in overlapping windows, the gate scores every frame, k = ceil(budget × frames) of every window
     and animal are decoded and encoded, and the head's outputs are averaged where windows overlap. Nothing of the video
-    is read before the gate has decided. In a session with a folder the motion pass and the looks are kept there, so
-    that another budget repeats only the look.
+    is read before the gate has decided. What a person pinned or muted (`looks.LookWishes`) is looked at first, or
+    never. In a session with a folder the motion pass and the looks are kept there, so that another budget repeats only
+    the look; work that was cut off goes on where it was, and the arrays of the ethogram are memory maps of files there.
 
     Parameters
     ----------
@@ -77,6 +55,11 @@ def predict(
         With the keypoints that the model knows.
     budget
         Share of frames to look at, 0–1; by default the one the model was trained with. At 0 no video is opened.
+    scope
+        Whether every window has this budget, or the recording as a whole (`allocation.choose_looks`); by default as
+        the model's settings say.
+    minutes
+        Look for at most so long, and at as much of the budget as can be looked at in that time; see `_look_within`.
     device
         "auto", "cpu", "cuda" or "mps".
 
@@ -91,16 +74,21 @@ def predict(
         When the keypoints are not the model's, the budget is not in 0–1, or the video is missing or not the session's.
     """
     budget = settle_budget(model, session, encoder, budget)
+    if minutes is not None:
+        _check_minutes(minutes, model, session, encoder)
+    wishes = wishes_of(session)
     place = accelerator(device).device
     model.to(place).eval()
-    motion = yield from _read_motion(model, session, place)
-    looked = choose_looks(model, motion, budget)  # (T, A)
-    features = None
+    motion = yield from pass_over(model, session, place)
+    choose = _chooser(model, motion, budget, scope, wishes)
+    looked, features = choose(1.0, None), None  # (T, A)
+    if minutes is not None and encoder is not None:
+        looked = yield from _look_within(60 * minutes, model, session, encoder, choose)
     if encoder is not None and looked.any():
         features = yield from see(session, encoder, model.config, looked, read_by(model.config))
-    probabilities = yield from _read_head(model, motion, looked, features, place)
+    told = yield from _read_head(model, session, motion, looked, features, encoder, place)
     model.cpu()
-    return _ethogram(model, session, motion, looked, probabilities)
+    return _ethogram(model, session, looked, told)
 
 
 def settle_budget(
@@ -124,138 +112,130 @@ def read_motion(model: LookAgain, session: Session, *, device: str = "auto") -> 
     model.card.check_keypoints(session.keypoint_names, session.n_coords, session.recording)
     place = accelerator(device).device
     model.to(place).eval()
-    motion = yield from _read_motion(model, session, place)
+    motion = yield from pass_over(model, session, place)
     model.cpu()
     return motion.read.swapaxes(0, 1)
 
 
-def choose_looks(model: LookAgain, motion: MotionPass, budget: float) -> np.ndarray:
-    """Where to look, (T, A) bool: k = ceil(budget × frames) of every window and animal, windows not overlapping."""
-    n_animals, n_frames, _ = motion.gate.shape
-    length = model.config.motion.window
-    looked = np.zeros((n_animals, n_frames), bool)
-    torch.manual_seed(model.config.training.seed)  # for select="random"
-    windows = sliding_windows(n_frames, length)
-    for some in _in_batches(windows):
-        score, valid = np.zeros((len(some), n_animals, length), np.float32), np.zeros((len(some), 1, length), bool)
-        for i, window in enumerate(some):
-            score[i, :, : len(window)] = motion.gate[:, window.start : window.stop, 0]
-            valid[i, :, : len(window)] = True
-        alpha, there = torch.from_numpy(score).sigmoid(), torch.from_numpy(valid).expand(score.shape)
-        chosen = select_frames(alpha, there, budget, model.config.look.select).numpy()
-        for i, window in enumerate(some):
-            looked[:, window.start : window.stop] = chosen[i, :, : len(window)]
-    return looked.T
+def _check_minutes(minutes: float, model: LookAgain, session: Session, encoder: VisionEncoder | None) -> None:
+    """Refuse a limit of time that makes no sense, or that could not be kept to, before anything is read."""
+    if not minutes >= 0:
+        raise InputError(f"The time to look is {minutes} minutes; it is a number of minutes, 0 or more.")
+    if encoder is None or session.path is None or not model.config.vision.keep:
+        raise InputError(
+            f"The time to look at {session.recording} can be limited only where what was seen is kept: the session "
+            "needs a video and a folder, and the setting vision.keep must be true."
+        )
 
 
-def _read_motion(model: LookAgain, session: Session, place: torch.device) -> Generator[Progress, None, MotionPass]:
-    """Run the motion encoder and the gate over all windows, or find what they said last time, if it is whole.
+def _chooser(
+    model: LookAgain, motion: MotionPass, budget: float, scope: Scope | None, wishes: LookWishes
+) -> Callable[[float, np.ndarray | None], np.ndarray]:
+    """Give looks (T, A) for a share of the budget, those that were taken before and what is pinned among them."""
+    pinned, muted = wishes.masks() if wishes.wishes else (None, None)
 
-    A motion pass is made beside its place and moved there when it is whole: a run may be killed, or another one may
-    read the same recording at the same time.
+    def choose(share: float, before: np.ndarray | None) -> np.ndarray:
+        pins = [each for each in (pinned, before) if each is not None]
+        wanted = np.logical_or.reduce(pins) if pins else None
+        return choose_looks(model, motion, share * budget, scope, pinned=wanted, muted=muted)
+
+    return choose
+
+
+def _look_within(
+    seconds: float,
+    model: LookAgain,
+    session: Session,
+    encoder: VisionEncoder,
+    choose: Callable[[float, np.ndarray | None], np.ndarray],
+) -> Generator[Progress, None, np.ndarray]:
+    """Look for at most so long, and tell which looks count, (T, A) bool.
+
+    A sixteenth of the budget is looked at first, then a quarter, then all of it, each containing the looks before. When
+    the next one would take longer than there is time, by the pace of the last, the largest share in sixteenths that
+    fits is the last one. When the time is up all the same, the largest share counts of which everything was seen. So
+    one of 17 shares comes out, each of them the same looks on every machine; what else was seen is kept for next time.
     """
-    sizes = model.config.motion
-    width = sizes.width if model.card.kind == "behavior" else sizes.latent_width
-    shapes: dict[str, tuple[int, ...]] = {
-        "read": (session.n_animals, session.n_frames, width),
-        "gate": (session.n_animals, session.n_frames, 4),
-    }
-    if session.path is None:
-        out = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
-        yield from _encode_motion(model, session, place, out)
-        return MotionPass(**out)
-    folder = session.features_folder / f"motion-{_motion_key(model, session)}"
-    with suppress(OSError, ValueError, EOFError):
-        return _open_pass(folder, shapes)
-    shutil.rmtree(folder, ignore_errors=True)  # it is not there, or damaged
-    _make_room(session.features_folder)
-    making = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
-    try:
-        yield from _encode_motion(model, session, place, _open_arrays(making, shapes))
-        os.rename(making, folder)
-    except OSError:
-        if not folder.is_dir():  # else another run was faster
-            raise
-    finally:
-        shutil.rmtree(making, ignore_errors=True)
-    return _open_pass(folder, shapes)
+    looked, share, wanted, took = choose(0.0, None), 0.0, _FEWEST, 0.0
+    begun = time.monotonic()
+    while wanted > share:
+        chosen, since, fresh = choose(wanted, looked), time.monotonic(), 0
+        with closing(see(session, encoder, model.config, chosen, read_by(model.config))) as work:
+            for told in work:
+                yield told
+                fresh = told.total
+                if time.monotonic() - begun > seconds:
+                    break
+        if time.monotonic() - begun > seconds:
+            smaller = (choose(float(part), looked) for part in np.arange(wanted, share, -_FEWEST))
+            return next((each for each in smaller if _was_seen(session, encoder, model, each)), looked)
+        looked, share, now = chosen, wanted, time.monotonic()
+        took = (now - since) / fresh if fresh else took  # seconds for a look
+        fits = share + share * (seconds - (now - begun)) / max(took * looked.sum(), 1e-9)
+        if share in (_FEWEST, _MANY):
+            planned = _MANY if share < _MANY else 1.0
+            wanted = planned if fits >= planned else max(int(fits / _FEWEST) * _FEWEST, share)
+    return looked
 
 
-def _open_pass(folder: Path, shapes: dict[str, tuple[int, ...]]) -> MotionPass:
-    """Map a motion pass that is kept, and note that it was used; ValueError when it is not what is expected."""
-    arrays = {name: open_memmap(folder / f"{name}.npy", mode="r") for name in shapes}
-    if any((array.shape, array.dtype) != (shapes[name], np.float32) for name, array in arrays.items()):
-        raise ValueError(f"{folder} holds arrays of another shape.")
-    with suppress(OSError):  # a colleague's folder may be read, too
-        os.utime(folder)
-    return MotionPass(**arrays)
-
-
-def _make_room(folder: Path) -> None:
-    """Make room for one more motion pass: remove those used longest ago, and what killed processes left behind."""
-    passes = sorted(folder.glob("motion-*"), key=_last_touched, reverse=True)
-    left_behind = [each for each in folder.glob(".motion-*") if time.time() - _last_touched(each) > ABANDONED]
-    for path in (*passes[KEPT_PASSES - 1 :], *left_behind):
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def _last_touched(folder: Path) -> float:
-    """When a folder or a file in it was last written; 0 when another process has just moved or removed it."""
-    try:
-        return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
-    except OSError:
-        return 0.0
-
-
-def _encode_motion(
-    model: LookAgain, session: Session, place: torch.device, out: dict[str, np.ndarray]
-) -> Generator[Progress]:
-    """Fill `out`, zeros in the shapes of a `MotionPass`; overlapping windows are averaged."""
-    length = model.config.motion.window
-    features = MotionFeatures(session, model.config.features, model.card.n_neighbors)
-    batches = Batches([Recording(features, session.n_frames, session.n_animals)], length, 0)
-    windows = sliding_windows(session.n_frames, length, length // 2)
-    read, gate = Stitcher(windows, out["read"]), Stitcher(windows, out["gate"])
-    done = 0
-    for some in _in_batches(windows):
-        batch = batches(some).to(place)
-        with torch.inference_mode():
-            encoded = model.motion_encoder(batch.motion, batch.valid)
-            scored = model.gate(encoded)
-            told = torch.stack([getattr(scored, name) for name in GATE], -1)  # (B, A, T, 4)
-            kept = model.head.read(encoded).cpu().numpy(), told.cpu().numpy()
-        for i, window in enumerate(some):
-            read.add(window, kept[0][i])
-            gate.add(window, kept[1][i])
-        done += len(some)
-        yield Progress(done, len(windows), "reading motion")
-    for array in out.values():
-        if isinstance(array, np.memmap):
-            array.flush()
+def _was_seen(session: Session, encoder: VisionEncoder, model: LookAgain, looked: np.ndarray) -> bool:
+    """Whether everything is kept that was to be looked at, (T, A) bool."""
+    crops = crops_of(session, model.config, encoder.size)
+    features = open_features(session, encoder, crops, read_by(model.config))
+    return features is not None and len(features.missing(np.argwhere(looked))) == 0
 
 
 def _read_head(
-    model: LookAgain, motion: MotionPass, looked: np.ndarray, features: Seen | None, place: torch.device
-) -> Generator[Progress, None, np.ndarray]:
-    """Aggregate the looks and run the head over overlapping windows, (T, A, K) probabilities averaged over them."""
+    model: LookAgain,
+    session: Session,
+    motion: MotionPass,
+    looked: np.ndarray,
+    features: Seen | None,
+    encoder: VisionEncoder | None,
+    place: torch.device,
+) -> Generator[Progress, None, dict[str, np.ndarray]]:
+    """Aggregate the looks and run the head over overlapping windows, but for the stretches that were told before.
+
+    What is told of (T, A): the label, probabilities (K) averaged over windows, and gate score with its terms (4).
+    """
     n_animals, n_frames, _ = motion.read.shape
-    length = model.config.motion.window
-    out = np.zeros((n_animals, n_frames, len(model.card.names)), np.float32)
+    length, n_classes = model.config.motion.window, len(model.card.names)
+    folder = None
+    if motion.folder is not None:
+        folder = motion.folder / f"told-{_told_key(session, looked, features, encoder)}"
+        make_room(folder, "told-*")
+    shape = (n_frames, n_animals)
+    stretches = Stretches(
+        folder,
+        {
+            "label": (shape, np.int16),
+            "probabilities": ((*shape, n_classes), np.float16),
+            "gate": ((*shape, 4), np.float32),
+        },
+        axis=0,
+        length=STRIDES * (length // 2),
+        what="the labels and probabilities",
+    )
     windows = sliding_windows(n_frames, length, length // 2)
-    stitcher = Stitcher(windows, out)
-    done = 0
-    for some in _in_batches(windows, n_animals * length * model.card.seen_width):
-        read, logit, seen, there, visual = (
-            torch.from_numpy(array).to(place) for array in _head_inputs(model, motion, looked, features, some)
-        )
-        with torch.inference_mode():
-            context = model.visual_context(visual, logit.sigmoid(), seen, there)  # (B, A, T, D)
-            probabilities = model.head.probabilities(model.head(read, context)).cpu().numpy()
-        for i, window in enumerate(some):
-            stitcher.add(window, probabilities[i])
-        done += len(some)
-        yield Progress(done, len(windows), "reading behavior")
-    return np.ascontiguousarray(out.swapaxes(0, 1))
+    for span in stretches.missing:
+        own = touching(windows, span.start, span.stop)
+        out = np.zeros((n_animals, span.stop - span.start, n_classes), np.float32)
+        stitcher = Stitcher(own, out, span.start)
+        for some in in_batches(own, place, n_animals * length * model.card.seen_width):
+            read, logit, seen, there, visual = (
+                torch.from_numpy(array).to(place) for array in _head_inputs(model, motion, looked, features, some)
+            )
+            with torch.inference_mode():
+                context = model.visual_context(visual, logit.sigmoid(), seen, there)  # (B, A, T, D)
+                probabilities = model.head.probabilities(model.head(read, context)).cpu().numpy()
+            for window, piece in zip(some, probabilities, strict=True):
+                stitcher.add(window, piece)
+            yield Progress(min(some[-1].stop, span.stop), n_frames, "reading behavior")
+        probability = out.swapaxes(0, 1)  # (T, A, K)
+        gate = motion.part(span.start, span.stop).gate.swapaxes(0, 1)  # (T, A, 4)
+        gate[..., 0] = 1 / (1 + np.exp(-gate[..., 0]))
+        stretches.put(span, label=probability.argmax(-1), probabilities=probability, gate=gate)
+    return stretches.read()
 
 
 def _head_inputs(
@@ -267,9 +247,12 @@ def _head_inputs(
     read, logit = np.zeros((*shape, width), np.float32), np.zeros(shape, np.float32)
     seen, there = np.zeros(shape, bool), np.zeros(shape, bool)
     visual = np.zeros((*shape, model.card.seen_width), np.float32)
+    first = windows[0].start
+    part = motion.part(first, windows[-1].stop)
     for i, window in enumerate(windows):
-        span, here = slice(window.start, window.stop), (i, slice(None), slice(len(window)))
-        read[here], logit[here] = motion.read[:, span], motion.gate[:, span, 0]
+        own, span = slice(window.start - first, window.stop - first), slice(window.start, window.stop)
+        here = (i, slice(None), slice(len(window)))
+        read[here], logit[here] = part.read[:, own], part.gate[:, own, 0]
         seen[here], there[here] = looked[span].T, True
         rows = np.argwhere(looked[span])  # frame within the window, animal
         if features is not None and len(rows):
@@ -277,42 +260,25 @@ def _head_inputs(
     return read, logit, seen, there, visual
 
 
-def _motion_key(model: LookAgain, session: Session) -> str:
-    """Differs when the weights, the choices or a single keypoint differ."""
-    digest = blake2b(model.fingerprint().encode(), digest_size=12)
-    digest.update(f"{session.heading} {session.fps} {session.frame_size}".encode())
-    for array in (session.keypoints, session.confidence):
-        digest.update(np.ascontiguousarray(array).data)
+def _told_key(session: Session, looked: np.ndarray, features: Seen | None, encoder: VisionEncoder | None) -> str:
+    """Differs when the looks, the eye or the video differ; all else is in the key of the motion pass."""
+    digest = blake2b(np.packbits(looked).tobytes(), digest_size=12)
+    if features is not None and encoder is not None and session.video is not None:
+        digest.update(f"{encoder.name} {encoder.fingerprint} {session.video.fingerprint}".encode())
     return digest.hexdigest()
 
 
-def _open_arrays(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """Zeros in files of a new folder: a memory map keeps a long recording out of memory."""
-    folder.mkdir(parents=True)
-    check_room(folder, sum(4 * int(np.prod(shape)) for shape in shapes.values()), "the features of motion")
-    return {name: open_memmap(folder / f"{name}.npy", "w+", np.float32, shape) for name, shape in shapes.items()}
-
-
-def _in_batches(windows: Sequence[Window], numbers: int = 1) -> Iterator[Sequence[Window]]:
-    """Windows that are read together: fewer where each of them is many numbers, as all patches of its images are."""
-    size = max(1, min(BATCH, MOST_NUMBERS // numbers))
-    for first in range(0, len(windows), size):
-        yield windows[first : first + size]
-
-
-def _ethogram(
-    model: LookAgain, session: Session, motion: MotionPass, looked: np.ndarray, probabilities: np.ndarray
-) -> Ethogram:
-    logit, reliability, saliency, semantics = (np.ascontiguousarray(motion.gate[..., i].T) for i in range(4))
+def _ethogram(model: LookAgain, session: Session, looked: np.ndarray, told: dict[str, np.ndarray]) -> Ethogram:
+    gate_score, reliability, saliency, semantics = np.moveaxis(told["gate"], -1, 0)  # views
     return Ethogram(
         recording=session.recording,
         fps=session.fps,
         animals=session.animals,
         kind=model.card.kind,
         names=model.card.names,
-        label=probabilities.argmax(-1).astype(np.int16),
-        probabilities=probabilities.astype(np.float16),
-        gate_score=1 / (1 + np.exp(-logit)),
+        label=told["label"],
+        probabilities=told["probabilities"],
+        gate_score=gate_score,
         reliability=reliability,
         saliency=saliency,
         semantics=semantics,

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from napari_lookagain.config import Config
+from napari_lookagain.config import Config, Scope
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
-from napari_lookagain.ethogram import Ethogram
+from napari_lookagain.ethogram import Ethogram, load_ethogram
 from napari_lookagain.material import Material, behavior_labels, check_tracked, gather
 from napari_lookagain.metrics import frame_scores
 from napari_lookagain.model.lookagain import Kind, LookAgain, ModelCard
@@ -30,6 +30,7 @@ def segment(
     sessions: Sequence[Session],
     config: Config,
     *,
+    minutes: float | None = None,
     run: str = "segment",
     device: str = "auto",
 ) -> Generator[Progress, None, list[Ethogram]]:
@@ -41,6 +42,8 @@ def segment(
         Saved sessions with the same keypoints.
     config
         All choices.
+    minutes
+        Time to look at each recording for the run, once the model is trained; no limit by default. See `predict`.
     run
         Name of the run. One that was cut off is resumed; a finished one is never written over.
 
@@ -57,9 +60,12 @@ def segment(
     check_run(sessions, run, device)
     home = sessions[0].run_folder(run)  # where the model is trained; the other sessions get their copy
     model, encoder, told = yield from _cluster(sessions, config, home, None, device)
-    ethograms = yield from _predict_each(model, encoder, sessions, None, run, device, told)
-    _drop_checkpoints(home)
-    return ethograms
+    place = accelerator(device)
+    if place.is_main_process:
+        yield from _predict_each(model, encoder, sessions, run, device, told, minutes=minutes)
+        _drop_checkpoints(home)
+    place.wait_for_everyone()  # of several processes that trained together one keeps the run
+    return [load_ethogram(session.run_folder(run) / "ethogram.npz") for session in sessions]
 
 
 def discover(
@@ -82,9 +88,7 @@ def discover(
     check_out(out, device)
     model, encoder, told = yield from _cluster(sessions, config, out, pretrained, device)
     report = {"recordings": [session.recording for session in sessions], **told}
-    write_json(out / "metrics.json", report)
-    _save(model, encoder, out)
-    _drop_checkpoints(out)
+    _keep(model, encoder, out, report, device)
     return report
 
 
@@ -133,9 +137,7 @@ def train(
         "recordings": [session.recording for session in sessions],
         **told,
     }
-    write_json(out / "metrics.json", report)
-    _save(model, material.encoder, out)
-    _drop_checkpoints(out)
+    _keep(model, material.encoder, out, report, device)
     return report
 
 
@@ -144,12 +146,14 @@ def predict_all(
     sessions: Sequence[Session],
     *,
     budget: float | None = None,
+    scope: Scope | None = None,
+    minutes: float | None = None,
     run: str = "predict",
     device: str = "auto",
 ) -> Generator[Progress, None, list[Ethogram]]:
     """Apply a model, of behaviors or of clusters, to sessions and keep a run in each.
 
-    `budget` is the model's own by default; run, result and errors as in `segment`.
+    `budget`, `scope` and `minutes` are those of `predict`; run, result and errors as in `segment`.
     """
     loaded = LookAgain.load(model)
     check_tracked(sessions)
@@ -157,7 +161,8 @@ def predict_all(
     encoder = load_encoder(model / "encoder", str(accelerator(device).device)) if (model / "encoder").is_dir() else None
     for session in sessions:
         settle_budget(loaded, session, encoder, budget)
-    return (yield from _predict_each(loaded, encoder, sessions, budget, run, device, {}))
+    looking = {"budget": budget, "scope": scope, "minutes": minutes}
+    return (yield from _predict_each(loaded, encoder, sessions, run, device, {}, **looking))
 
 
 def prepare(
@@ -176,9 +181,7 @@ def prepare(
     material = yield from gather(sessions, config, device=device)
     model, told = yield from _start(sessions, material, "cluster", ("none", "yet"), out, device, None)
     report = {"recordings": [session.recording for session in sessions], **told}
-    write_json(out / "metrics.json", report)
-    _save(model, material.encoder, out)
-    _drop_checkpoints(out)
+    _keep(model, material.encoder, out, report, device)
     return report
 
 
@@ -310,27 +313,31 @@ def _predict_each(
     model: LookAgain,
     encoder: VisionEncoder | None,
     sessions: Sequence[Session],
-    budget: float | None,
     run: str,
     device: str,
     told: dict[str, Any],
+    **looking: Any,
 ) -> Generator[Progress, None, list[Ethogram]]:
     """Predict all sessions, then keep a run in each: until then a job can be repeated under the same name."""
     ethograms = []
     for session in sessions:
-        ethogram = yield from predict(model, session, encoder, budget=budget, device=device)
+        ethogram = yield from predict(model, session, encoder, device=device, **looking)
         ethograms.append(ethogram)
-    budget = model.config.look.budget if budget is None else budget
+    look = {name: getattr(model.config.look, name) for name in ("budget", "scope")}
+    look |= {name: value for name, value in looking.items() if value is not None}
     for session, ethogram in zip(sessions, ethograms, strict=True):
         _save(model, encoder, session.run_folder(run) / "model")
-        keep_run(session, run, ethogram, budget=budget, log=_log(model, ethogram, budget, told), **told)
+        came_out = {"looked_share": float(ethogram.looked.mean())}  # with a limit of time, less than the budget
+        keep_run(session, run, ethogram, log=_log(model, ethogram, look, told), **look, **came_out, **told)
     return ethograms
 
 
-def _log(model: LookAgain, ethogram: Ethogram, budget: float, told: dict[str, Any]) -> list[str]:
+def _log(model: LookAgain, ethogram: Ethogram, look: dict[str, Any], told: dict[str, Any]) -> list[str]:
+    limit = f", for at most {look['minutes']:g} minutes" if "minutes" in look else ""
     lines = [
         f"model: {model.card.kind}, {', '.join(model.card.names)}",
-        f"budget {budget}: looked at {ethogram.looked.sum()} frames of animals",
+        f"budget {look['budget']} of every {look['scope']}{limit}: "
+        f"looked at {ethogram.looked.sum()} frames of animals, a share of {ethogram.looked.mean():.4g}",
     ]
     for stage, history in told.items():
         end = "had flattened" if history["flattened"] else "was still falling: more epochs would help"
@@ -340,6 +347,16 @@ def _log(model: LookAgain, ethogram: Ethogram, budget: float, told: dict[str, An
 
 def _told(history: History) -> dict[str, Any]:
     return {**asdict(history), "flattened": history.flattened}
+
+
+def _keep(model: LookAgain, encoder: VisionEncoder | None, out: Path, report: dict[str, Any], device: str) -> None:
+    """Keep a trained model and how its training went; of several processes one does, and the others wait."""
+    place = accelerator(device)
+    if place.is_main_process:
+        write_json(out / "metrics.json", report)
+        _save(model, encoder, out)
+        _drop_checkpoints(out)
+    place.wait_for_everyone()
 
 
 def _save(model: LookAgain, encoder: VisionEncoder | None, folder: Path) -> None:

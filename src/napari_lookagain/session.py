@@ -20,6 +20,7 @@ from napari_lookagain.heading import check_heading, guess_heading
 from napari_lookagain.session_checks import check_arrays, check_names
 from napari_lookagain.session_folder import read_folder, write_folder, write_record
 from napari_lookagain.sources import PoseSource, VideoSource, check_same, common_frames, read_video_source
+from napari_lookagain.stretches import pieces
 
 if TYPE_CHECKING:
     from napari_lookagain.formats.pose import PoseData
@@ -147,8 +148,11 @@ class Session:
         Taken from at most 5000 frames, spread over those that show two keypoints or more. Where no two keypoints are
         apart, as with a single keypoint, it is 1, so that dividing by it changes nothing.
         """
-        present = np.isfinite(self.keypoints[..., 0])  # (T, A, J)
-        frames = np.flatnonzero((present.sum(axis=-1) > 1).any(axis=-1))
+        shown = np.zeros(self.n_frames, bool)
+        for span in pieces(self.n_frames):
+            present = np.isfinite(self.keypoints[span, ..., 0])  # (T', A, J)
+            shown[span] = (present.sum(axis=-1) > 1).any(axis=-1)
+        frames = np.flatnonzero(shown)
         frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), _SAMPLE)).astype(int)]
         points = self.keypoints[frames]
         spread = np.zeros(points.shape[:2])  # (T', A)
@@ -239,6 +243,8 @@ class Session:
     def open_video(self) -> Video:
         """Open the video, once it is known to be the one the session was made with.
 
+        What a saved session reads of its packets is kept beside its features, so that it opens at once the next time.
+
         Raises
         ------
         InputError
@@ -254,7 +260,8 @@ class Session:
         check_same(self.video, self.video.path)
         from napari_lookagain.video import Video
 
-        return Video(self.video.path)
+        index = None if self.path is None else self.features_folder / f"packets-{self.video.fingerprint}.npz"
+        return Video(self.video.path, index)
 
     def relocate_video(self, path: str | Path) -> None:
         """Tell where the video of the session has gone, and store it when the session has a folder.

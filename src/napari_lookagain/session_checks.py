@@ -7,6 +7,7 @@ from functools import reduce
 import numpy as np
 
 from napari_lookagain.errors import InputError
+from napari_lookagain.stretches import pieces
 
 _UNTRACKED = (1, 0, 2)  # animals, keypoints and coordinates where only a video is known
 
@@ -32,14 +33,20 @@ def check_arrays(keypoints: np.ndarray, confidence: np.ndarray, edited: np.ndarr
         raise InputError("The recording has 1 frame, expected at least 2.")
     if not tracked:
         return
-    coordinates = np.moveaxis(keypoints, -1, 0)  # one by one: reducing a last axis of two takes long, and much memory
-    missing = reduce(np.logical_and, (np.isnan(x) for x in coordinates))
-    whole = reduce(np.logical_and, (np.isfinite(x) for x in coordinates))
-    if missing.all():
+    present, complete, in_bounds = False, True, True
+    for span in pieces(len(keypoints)):
+        told = confidence[span]
+        coordinates = np.moveaxis(keypoints[span], -1, 0)  # one by one: reducing a last axis of two takes long
+        missing = reduce(np.logical_and, (np.isnan(x) for x in coordinates))
+        whole = reduce(np.logical_and, (np.isfinite(x) for x in coordinates))
+        present |= not missing.all()
+        complete &= bool((whole | missing).all())
+        in_bounds &= bool(((told >= 0) & (told <= 1)).all()) and not (missing & (told != 0)).any()
+    if not present:
         raise InputError(f"No keypoint is present in any of the {len(keypoints)} frames: nothing was tracked.")
-    if not (whole | missing).all():
+    if not complete:
         raise InputError("Some keypoints are infinite or lack a coordinate; missing ones are NaN in all coordinates.")
-    if not ((confidence >= 0) & (confidence <= 1)).all() or (missing & (confidence != 0)).any():
+    if not in_bounds:
         raise InputError("Confidence must lie in 0 to 1 everywhere, and be 0 where a keypoint is missing.")
 
 

@@ -12,7 +12,8 @@ from types import TracebackType
 import av
 import numpy as np
 
-from napari_lookagain.packets import PacketReader, frame_rate, open_container, read_index
+from napari_lookagain.packet_index import keep_index, load_index, read_index
+from napari_lookagain.packets import PacketReader, open_container
 
 
 class Video:
@@ -29,6 +30,10 @@ class Video:
     ----------
     path : str or Path
         Any file that FFmpeg decodes. Its first video stream is taken; cover art is not a video stream.
+    index : str or Path, optional
+        An .npz file that keeps between openings what was read of this video, so that the next one does not read through
+        it; give it a name that only this video has. It is made, and made anew when it is damaged or of another file;
+        where it cannot be written, nothing is kept.
 
     Attributes
     ----------
@@ -49,13 +54,16 @@ class Video:
         When the file is missing, empty, cut short, damaged, no video, or holds no frames.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, index: str | Path | None = None) -> None:
         self.path = Path(path)
         container, stream = open_container(self.path)
+        kept = None if index is None else load_index(Path(index), self.path)
         with container:
             self.width, self.height = stream.width, stream.height
-            self._index, ticks = read_index(container, stream, self.path)
-            self.fps, off = frame_rate(ticks, stream)
+            self._index = kept or read_index(container, stream, self.path)
+        if index is not None and kept is None:
+            keep_index(self._index, Path(index), self.path)
+        self.fps, off = self._index.rate.tolist()
         self.n_frames = len(self._index.start)
         self.variable_frame_rate = off > 0
         self.decoded = 0
@@ -101,7 +109,9 @@ class Video:
         with self._reader() as reader:
             return self._take(reader, i, grey)
 
-    def frames(self, indices: Sequence[int] | np.ndarray, *, grey: bool = False) -> Iterator[tuple[int, np.ndarray]]:
+    def frames(
+        self, indices: Sequence[int] | np.ndarray, *, grey: bool = False, view: bool = False
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """Give some frames, in rising order, each once; only these are converted.
 
         Decoding starts at the keyframe a wanted frame needs and goes on to the next wanted frame of that GOP without
@@ -115,11 +125,13 @@ class Video:
         grey : bool
             Take the luma plane as stored, without a conversion: 16–235 in limited-range video (most), 0–255 in
             full-range video. Formats without an 8-bit luma plane (RGB, 10 bits and more) are converted to 0–255 grey.
+        view : bool
+            Give a luma plane as it lies in the decoder's memory, not to be written to, instead of a copy.
 
         Yields
         ------
         tuple of int and np.ndarray
-            Index, and (H, W, 3) uint8 RGB, or (H, W) uint8 when `grey`; the array is the caller's own.
+            Index, and (H, W, 3) uint8 RGB, or (H, W) uint8 when `grey`; the caller's own unless `view`.
 
         Raises
         ------
@@ -131,22 +143,22 @@ class Video:
         wanted = np.unique(np.asarray(indices))
         if wanted.size and wanted.dtype.kind not in "iu":
             raise TypeError(f"frame indices must be integers, got {wanted.dtype}; take np.flatnonzero of a mask")
-        self._check(wanted.tolist())
-        return self._iterate(wanted.tolist(), grey)
+        self._check(wanted[[0, -1]].tolist() if wanted.size else [])
+        return self._iterate(wanted, grey, view)
 
-    def _iterate(self, wanted: list[int], grey: bool) -> Iterator[tuple[int, np.ndarray]]:
+    def _iterate(self, wanted: np.ndarray, grey: bool, view: bool) -> Iterator[tuple[int, np.ndarray]]:
         with self._reader() as reader:
-            for i in wanted:
+            for i in map(int, wanted):
                 self._check([])
-                yield i, self._take(reader, i, grey)
+                yield i, self._take(reader, i, grey, view)
 
-    def _take(self, reader: PacketReader, i: int, grey: bool) -> np.ndarray:
+    def _take(self, reader: PacketReader, i: int, grey: bool, view: bool = False) -> np.ndarray:
         before = reader.decoded
         frame = reader.frame(i)
         with self._lock:
             self.decoded += reader.decoded - before
             self.converted += 1
-        return _to_array(frame, grey)
+        return _to_array(frame, grey, view)
 
     @contextmanager
     def _reader(self) -> Iterator[PacketReader]:
@@ -172,7 +184,7 @@ class Video:
     def _check(self, wanted: list[int]) -> None:
         if self._closed:
             raise ValueError(f"{self.path.name} was closed; open it again with Video(path)")
-        for i in wanted[:1] + wanted[-1:]:
+        for i in wanted:
             if not 0 <= i < self.n_frames:
                 raise IndexError(f"{self.path.name} has no frame {i}; its frames are 0 to {self.n_frames - 1}")
 
@@ -191,7 +203,7 @@ class Video:
         self.close()
 
 
-def _to_array(frame: av.VideoFrame, grey: bool) -> np.ndarray:
+def _to_array(frame: av.VideoFrame, grey: bool, view: bool) -> np.ndarray:
     if not grey:
         return frame.to_ndarray(format="rgb24")
     luma, plane = frame.format.components[0], frame.planes[0]
@@ -199,4 +211,8 @@ def _to_array(frame: av.VideoFrame, grey: bool) -> np.ndarray:
     if not (whole and luma.is_luma and luma.bits == 8 and plane.line_size > 0):
         return frame.to_ndarray(format="gray")
     rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)  # lines are padded
-    return rows[: frame.height, : frame.width].copy()
+    luma_plane = rows[: frame.height, : frame.width]
+    if not view:
+        return luma_plane.copy()
+    luma_plane.flags.writeable = False  # the decoder may still refer to it
+    return luma_plane

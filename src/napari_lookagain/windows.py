@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,6 +62,12 @@ def sliding_windows(n_frames: int, length: int, stride: int | None = None, recor
     return [Window(recording, start, min(start + length, n_frames)) for start in starts]
 
 
+def touching(windows: Sequence[Window], start: int, stop: int) -> Sequence[Window]:
+    """Those of windows in order, as `sliding_windows` gives them, that hold any of the frames [start, stop)."""
+    first = bisect_right(windows, start, key=lambda window: window.stop)
+    return windows[first : bisect_left(windows, stop, key=lambda window: window.start)]
+
+
 class Stitcher:
     """Puts what was computed per window back on the recording's timeline; overlapping windows are averaged.
 
@@ -69,21 +76,29 @@ class Stitcher:
     windows
         All windows that will be added, each once, in any order.
     out
-        (..., T, F) float array, all zero, for instance a memory map; the second-last axis is time.
+        (..., T, F) float array, all zero; the second-last axis is time.
+    start
+        The frame of the recording that `out` begins with. What windows hold beyond `out` is left out.
     """
 
-    def __init__(self, windows: Sequence[Window], out: np.ndarray) -> None:
-        self.out = out
-        n_frames = out.shape[-2]
-        steps = np.zeros(n_frames + 1, np.int32)
-        np.add.at(steps, [window.start for window in windows], 1)
-        np.add.at(steps, [window.stop for window in windows], -1)
-        self._count = np.cumsum(steps)[:-1]  # (T,)
+    def __init__(self, windows: Sequence[Window], out: np.ndarray, start: int = 0) -> None:
+        self.out, self.start = out, start
+        steps = np.zeros(out.shape[-2] + 1, np.int32)
+        places = [self._place(window) for window in windows]
+        np.add.at(steps, [place.start for place in places], 1)
+        np.add.at(steps, [place.stop for place in places], -1)
+        self._count = np.cumsum(steps[:-1], dtype=np.int32)  # (T,)
 
     def add(self, window: Window, piece: np.ndarray) -> None:
         """Add one window's part; `piece` is (..., ≥ len(window), F), and what lies beyond the window is padding."""
-        span = slice(window.start, window.stop)
-        self.out[..., span, :] += piece[..., : len(window), :] / self._count[span, None].astype(self.out.dtype)
+        span = self._place(window)
+        first = span.start + self.start - window.start
+        part = piece[..., first : first + span.stop - span.start, :]
+        self.out[..., span, :] += part / self._count[span, None].astype(self.out.dtype)
+
+    def _place(self, window: Window) -> slice:
+        """Where a window lies in `out`."""
+        return slice(max(window.start - self.start, 0), min(window.stop - self.start, self.out.shape[-2]))
 
 
 def stitch(pieces: Sequence[np.ndarray], windows: Sequence[Window], n_frames: int) -> np.ndarray:

@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command()(recordings.new)
 app.command()(recordings.relocate)
 app.command()(recordings.label)
+app.command()(recordings.looks)
 app.command()(models.segment)
 app.command()(models.train)
 app.command()(models.predict)

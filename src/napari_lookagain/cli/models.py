@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from napari_lookagain.cli.options import (
+    Among,
     Budget,
     Device,
     Encoder,
     Json,
+    Minutes,
     Preset,
     Seed,
     Sessions,
@@ -20,14 +23,22 @@ from napari_lookagain.cli.options import (
     budget_of,
     config_of,
     load_sessions,
+    scope_of,
 )
-from napari_lookagain.cli.show import show, show_run, watch
+from napari_lookagain.cli.show import announce, show, show_run, watch
 from napari_lookagain.errors import InputError
+
+if TYPE_CHECKING:
+    from napari_lookagain.ethogram import Ethogram
+    from napari_lookagain.progress import Progress
+    from napari_lookagain.session import Session
 
 
 def segment(
     folders: Sessions,
     budget: Budget = None,
+    scope: Among = None,
+    minutes: Minutes = None,
     clusters: Annotated[int | None, typer.Option(help="How many clusters to discover.")] = None,
     encoder: Encoder = "",
     model: Annotated[Path | None, typer.Option(help="A model that discovered clusters before; trains nothing.")] = None,
@@ -39,15 +50,17 @@ def segment(
     as_json: Json = False,
 ) -> None:
     """Discover clusters without labels, looking at a share of the frames."""
-    from napari_lookagain import runs
+    from napari_lookagain import cost, runs
 
     sessions = load_sessions(folders)
     name = run or runs.free_name(sessions, "segment")
     if model is None:
-        config = config_of(preset, sessions, budget, encoder, seed, settings, clusters)
-        work = runs.segment(sessions, config, run=name, device=device)
+        chosen = [*(settings or []), *([f"look.scope={scope}"] if scope else [])]
+        config = config_of(preset, sessions, budget, encoder, seed, chosen, clusters)
+        announce(cost.expected(sessions, config, device))
+        work = runs.segment(sessions, config, minutes=minutes, run=name, device=device)
     elif clusters is None and not encoder and not settings:
-        work = runs.predict_all(model, sessions, budget=budget_of(budget, sessions), run=name, device=device)
+        work = _look_again(model, sessions, budget, scope, minutes, name, device)
     else:
         raise InputError("With --model nothing is trained; leave out --clusters, --encoder and --set, or --model.")
     show_run(name, watch(work), as_json)
@@ -94,6 +107,8 @@ def predict(
     model: Annotated[Path, typer.Argument(help="Folder of a trained model.")],
     folders: Sessions,
     budget: Budget = None,
+    scope: Among = None,
+    minutes: Minutes = None,
     run: Annotated[str | None, typer.Option(help="Name of the run; the next free one by default.")] = None,
     device: Device = "auto",
     seed: Seed = 0,
@@ -107,12 +122,33 @@ def predict(
     sessions = load_sessions(folders)
     name = run or runs.free_name(sessions, "predict")
     if is_action_model(model):
-        if budget is not None:
-            raise InputError(f"The model in {model} has no gate that a budget could be given to; leave out --budget.")
+        if (budget, scope, minutes) != (None, None, None):
+            raise InputError(
+                f"The model in {model} has no gate that a budget could be given to; leave out --budget, --scope, "
+                "--minutes."
+            )
         work = predict_all_actions(model, sessions, run=name, device=device)
     else:
-        work = runs.predict_all(model, sessions, budget=budget_of(budget, sessions), run=name, device=device)
+        work = _look_again(model, sessions, budget, scope, minutes, name, device)
     show_run(name, watch(work), as_json)
+
+
+def _look_again(
+    model: Path,
+    sessions: list[Session],
+    budget: float | None,
+    scope: str | None,
+    minutes: float | None,
+    run: str,
+    device: str,
+) -> Generator[Progress, None, list[Ethogram]]:
+    """Apply a LookAgain model, as `segment --model` and `predict` do, once it is said how long that will take."""
+    from napari_lookagain import cost, runs
+    from napari_lookagain.model.lookagain import LookAgain
+
+    budget, among = budget_of(budget, sessions), scope_of(scope)
+    announce(cost.expected(sessions, LookAgain.load(model).config, device, budget=budget, trained=True))
+    return runs.predict_all(model, sessions, budget=budget, scope=among, minutes=minutes, run=run, device=device)
 
 
 def demo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,16 +13,23 @@ from napari_lookagain.errors import InputError
 
 if TYPE_CHECKING:
     from napari_lookagain.actions.config import ActionConfig
-    from napari_lookagain.config import Config
+    from napari_lookagain.config import Config, Scope
     from napari_lookagain.session import Session
 
 Folder = Annotated[Path, typer.Argument(help="The session folder.")]
 Sessions = Annotated[list[Path], typer.Argument(help="Session folders, NAME.lookagain.")]
 Budget = Annotated[float | None, typer.Option(help="Share of frames to look at, 0–1; without a video it is 0.")]
+Among = Annotated[str | None, typer.Option(help="window: every window has this budget; recording: the whole has.")]
+Minutes = Annotated[float | None, typer.Option(help="Look for at most so long, at what fits of the budget.", min=0)]
 Encoder = Annotated[
     str, typer.Option(help="pca, beast, qwen3-vl, dinov2, vit-mae, clip, videomae, a hub name, a folder.")
 ]
-Preset = Annotated[str, typer.Option(help="quick: minutes on two cores; paper: the paper's values and forms.")]
+Preset = Annotated[
+    str,
+    typer.Option(
+        help="quick: minutes on two cores; labels: from many labels alone; paper: the paper's values and forms."
+    ),
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Any setting, as look.select=topk; may be repeated.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result on a CPU.", min=0)]
@@ -96,6 +104,13 @@ def budget_of(budget: float | None, sessions: list[Session]) -> float | None:
     return 0.0 if budget is None and all(session.video is None for session in sessions) else budget
 
 
+def scope_of(scope: str | None) -> Scope | None:
+    """The scope asked for; None leaves it to the model."""
+    from napari_lookagain.config import LookConfig
+
+    return None if scope is None else LookConfig.parse({"scope": scope}).scope
+
+
 def value_of(text: str) -> Any:
     """A setting as JSON says it, or the word itself."""
     try:
@@ -107,6 +122,18 @@ def value_of(text: str) -> Any:
 def names_of(text: str | None) -> list[str] | None:
     """Names between commas."""
     return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def spans_of(option: str, text: str | None) -> list[tuple[int, int]]:
+    """Frames and half-open spans of frames between commas: 100,2000-2010."""
+    spans = []
+    for part in names_of(text) or []:
+        found = re.fullmatch(r"(\d+)(?:-(\d+))?", part)
+        if found is None:
+            raise InputError(f"{option} got {part!r}, expected frames and spans of them: 100,2000-2010.")
+        start = int(found[1])
+        spans.append((start, int(found[2] or start + 1)))
+    return spans
 
 
 def pair_of(text: str | None) -> tuple[str, str] | None:

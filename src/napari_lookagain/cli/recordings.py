@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from napari_lookagain.cli.options import Device, Folder, Json, Seed, names_of, pair_of
+from napari_lookagain.cli.options import Device, Folder, Json, Seed, names_of, pair_of, spans_of
 from napari_lookagain.cli.show import show
 from napari_lookagain.errors import InputError
 
@@ -91,6 +91,35 @@ def label(
     for bout in bouts:
         frames[bout.behavior] = frames.get(bout.behavior, 0) + bout.stop - bout.start
     show({"recording": session.recording, "bouts": len(bouts), "scored_frames": frames}, as_json)
+
+
+def looks(
+    folder: Folder,
+    pin: Annotated[
+        str | None, typer.Option(help="Frames always to look at: 100,2000-2010 (the stop excluded).")
+    ] = None,
+    mute: Annotated[str | None, typer.Option(help="Frames never to look at: 5000-9000.")] = None,
+    animal: Annotated[str | None, typer.Option(help="For this animal alone; for all by default.")] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="Forget the wishes so far, or those for --animal.")] = False,
+    device: Device = "auto",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Say where later runs must look, and where they must not; without an option, tell what is said."""
+    from napari_lookagain.looks import keep_wishes, wishes_of
+    from napari_lookagain.session import load_session
+
+    session = load_session(folder)
+    before = wishes = wishes_of(session)
+    if clear:
+        wishes = wishes.clear(animal)
+    for start, stop in spans_of("--pin", pin):
+        wishes = wishes.pin(start, stop, animal)
+    for start, stop in spans_of("--mute", mute):
+        wishes = wishes.mute(start, stop, animal)
+    if wishes != before:
+        keep_wishes(session, wishes)
+    show({"recording": session.recording, **wishes.told()}, as_json)
 
 
 def export(

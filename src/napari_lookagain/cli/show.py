@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from napari_lookagain.ethogram import Ethogram
 
 Result = TypeVar("Result")
+_PACE: dict[str, Any] = {"unit_scale": True, "unit": ""}  # 8.12k/s: frames, images or steps, as the stage says
 
 
 def watch(steps: Generator[Progress, None, Result]) -> Result:
@@ -33,7 +36,8 @@ def watch(steps: Generator[Progress, None, Result]) -> Result:
                 if bar is not None:
                     bar.close()
                 stage = told.stage
-                bar = tqdm(total=told.total, desc=stage, leave=False, mininterval=0.5, disable=None)  # no bar in a log
+                hidden = _silent() or None  # None: no bar in a log
+                bar = tqdm(total=told.total, desc=stage, leave=False, mininterval=0.5, disable=hidden, **_PACE)
             bar.total, bar.n = told.total, told.done
             if "loss" in told.metrics:
                 bar.set_postfix(loss=f"{told.metrics['loss']:.3f}", refresh=False)
@@ -43,8 +47,16 @@ def watch(steps: Generator[Progress, None, Result]) -> Result:
             bar.close()
 
 
+def announce(sentence: str) -> None:
+    """Say something to whoever sits at a terminal, and to nobody else."""
+    if sys.stderr.isatty() and not _silent():
+        typer.echo(sentence, err=True)
+
+
 def show(result: dict[str, Any], as_json: bool) -> None:
     """The result of a command: one line of JSON, or a line for each thing a person wants to know."""
+    if _silent():
+        return
     if as_json:
         typer.echo(json.dumps(result))
         return
@@ -59,3 +71,8 @@ def show_run(name: str, ethograms: list[Ethogram], as_json: bool) -> None:
     from napari_lookagain.contents import about_ethogram
 
     show({"run": name, "sessions": [about_ethogram(ethogram) for ethogram in ethograms]}, as_json)
+
+
+def _silent() -> bool:
+    """Whether this is one of several processes that share a training, and not the first, which speaks for all."""
+    return os.environ.get("RANK", "0") != "0"

@@ -86,7 +86,9 @@ def explore(logit: Tensor, noise: str, progress: float) -> Tensor:
     return logit.sigmoid()
 
 
-def select_frames(score: Tensor, valid: Tensor, budget: float, select: str = "spread") -> Tensor:
+def select_frames(
+    score: Tensor, valid: Tensor, budget: float, select: str = "spread", pinned: Tensor | None = None
+) -> Tensor:
     """Choose k = ceil(budget × valid frames) frames of every window and animal (Eq. 16).
 
     Parameters
@@ -101,6 +103,9 @@ def select_frames(score: Tensor, valid: Tensor, budget: float, select: str = "sp
         "topk" takes the k highest scores (the paper). "spread" takes k frames one by one, each the highest
         ``α_t · (1 − max_j exp(−(t − t_j)² / 2τ²))`` over the looks t_j taken so far, τ = T / 2k: a look beside another
         look has diminishing returns. "grid" and "random" do not ask the gate.
+    pinned
+        (..., T) bool: valid frames that are chosen before any other. They count; where they are more than k, they are
+        all that is chosen.
 
     Returns
     -------
@@ -109,38 +114,79 @@ def select_frames(score: Tensor, valid: Tensor, budget: float, select: str = "sp
     """
     shape = score.shape
     score, valid = score.detach().reshape(-1, shape[-1]), valid.reshape(-1, shape[-1])  # (S, T)
+    pinned = torch.zeros_like(valid) if pinned is None else pinned.reshape(valid.shape) & valid
     n_valid = valid.sum(-1)
     share = budget * n_valid.cpu().double()  # not every device has doubles
     k = torch.ceil(share - 1e-9).long().clamp_min(0).to(valid.device)  # 0.07 · 100 is a little over 7 in binary
     if select == "spread":
-        looked = _spread(score.clamp_min(1e-6), valid, k)  # noise may bring a score below 0
+        looked = _spread(score, valid, k, pinned)
     else:
         if select == "random":
             score = torch.rand_like(score)
         elif select == "grid":
             score = _grid(valid, k, n_valid)
-        order = score.masked_fill(~valid, -math.inf).argsort(stable=True, dim=-1, descending=True)
+        score = score.masked_fill(~valid, -math.inf).masked_fill(pinned, math.inf)
+        order = score.argsort(stable=True, dim=-1, descending=True)
         rank = torch.empty_like(order).scatter_(
             -1, order, torch.arange(shape[-1], device=order.device).expand_as(order)
         )
-        looked = rank < k.unsqueeze(-1)
+        looked = rank < torch.maximum(k, pinned.sum(-1)).unsqueeze(-1)
     return looked.view(shape)
 
 
-def _spread(score: Tensor, valid: Tensor, k: Tensor) -> Tensor:
-    """Greedy looks with diminishing returns, all windows side by side."""
-    time = torch.arange(score.shape[-1], device=score.device)
-    rows = torch.arange(len(score), device=score.device)
-    tau = valid.sum(-1) / (2 * k.clamp_min(1))  # (S,) frames
-    novelty = torch.ones_like(score)  # 1 − max_j exp(…)
-    looked = torch.zeros_like(valid)
-    for step in range(int(k.max())):
+class Spread:
+    """Looks with diminishing returns, taken one by one in many windows side by side.
+
+    Parameters
+    ----------
+    score
+        α, (S, T), no less than 1e-6.
+    valid, pinned
+        (S, T) bool: frames that may be looked at, and those that are from the start.
+    tau
+        τ of `select_frames`, (S,) frames.
+    """
+
+    def __init__(self, score: Tensor, valid: Tensor, pinned: Tensor, tau: Tensor) -> None:
+        self.score, self.tau = score.clamp_min(1e-6), tau  # noise may bring a score below 0
+        self.open = valid & ~pinned  # not looked at yet
+        self.time = torch.arange(score.shape[-1], dtype=self.score.dtype, device=score.device)
+        self.novelty = torch.ones_like(self.score)  # 1 − max_j exp(…)
+        if pinned.any():
+            nearest = torch.where(pinned.any(-1, keepdim=True), nearest_look(pinned)[1], math.inf)  # (S, T) frames
+            self.novelty = self._at(nearest)
+
+    def best(self) -> tuple[Tensor, Tensor]:
+        """Gain and frame of the next look in every window, each (S,); a gain of −inf where no frame is left."""
         # Where every gain underflows to 0, far from 1 024 looks in a window, the score alone decides.
-        gain = (score * novelty + 1e-12 * score).masked_fill(looked | ~valid, -math.inf)
-        chosen = gain.argmax(-1)  # (S,)
-        looked[rows, chosen] |= step < k
-        distance = (time - chosen.unsqueeze(-1)) / tau.unsqueeze(-1)
-        novelty = torch.minimum(novelty, -torch.expm1(-0.5 * distance**2))
+        gain = (self.score * self.novelty + 1e-12 * self.score).masked_fill(~self.open, -math.inf)
+        return gain.max(-1)
+
+    def take(self, frame: Tensor) -> None:
+        """Look at one frame (S,) of every window."""
+        self.open.scatter_(-1, frame.unsqueeze(-1), False)
+        self.novelty = torch.minimum(self.novelty, self._at(self.time - frame.unsqueeze(-1)))
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these windows, (S,) bool, alone."""
+        self.score, self.tau, self.open, self.novelty = (
+            each[rows] for each in (self.score, self.tau, self.open, self.novelty)
+        )
+
+    def _at(self, distance: Tensor) -> Tensor:
+        """How much of a frame's worth is left at a distance (S, T) from a look, in frames."""
+        return -torch.expm1(-0.5 * (distance / self.tau.unsqueeze(-1)) ** 2)
+
+
+def _spread(score: Tensor, valid: Tensor, k: Tensor, pinned: Tensor) -> Tensor:
+    """Greedy looks with diminishing returns, (S, T) bool; k of them, (S,), in every window."""
+    spread = Spread(score, valid, pinned, valid.sum(-1) / (2 * k.clamp_min(1)))
+    rows = torch.arange(len(score), device=score.device)
+    left, looked = k - pinned.sum(-1), pinned.clone()
+    for step in range(int(left.max()) if len(left) else 0):
+        _, chosen = spread.best()  # (S,)
+        looked[rows, chosen] |= step < left
+        spread.take(chosen)
     return looked
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterable
+from copy import copy
 from dataclasses import asdict
 from functools import cached_property
 from hashlib import blake2b
@@ -21,7 +22,8 @@ from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
 from napari_lookagain.progress import Progress, drain
 from napari_lookagain.vision.beast import Beast, BeastShape, normalize_pixels
-from napari_lookagain.vision.encoder import What
+from napari_lookagain.vision.encoder import Precision, What
+from napari_lookagain.vision.precision import takes_bfloat16
 
 _SHAPE, _WEIGHTS = "beast.json", "encoder.safetensors"
 _AT_ONCE = 16  # images in one forward pass; bounds the memory whatever the caller asks for
@@ -65,6 +67,7 @@ class BeastEncoder:
     ) -> None:
         bfloat = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
         self._dtype = torch.bfloat16 if bfloat else torch.float32
+        self._autocast = False
         self.vit = vit.to(device, self._dtype).requires_grad_(False).eval()
         self.shape = shape
         self.mean, self.std = (each.detach().float().to(device).view(1, -1, 1, 1) for each in (mean, std))
@@ -134,6 +137,14 @@ class BeastEncoder:
             features[start : start + len(kept)] = kept.numpy()
         return features
 
+    def in_precision(self, precision: Precision) -> BeastEncoder:
+        """The same encoder, computing in this precision on a CPU; see `ChoosesPrecision`."""
+        if not takes_bfloat16(precision, self.mean.device):
+            return self
+        other = copy(self)
+        other._autocast, other.fingerprint = True, f"{self.fingerprint}-bfloat16"
+        return other
+
     def take_scale(self, images: Iterable[np.ndarray], count: int) -> Generator[Progress, None, None]:
         """Take center and components of every kind of features over some images as their scale.
 
@@ -196,7 +207,7 @@ class BeastEncoder:
         pixels = normalize_pixels(pixels, self.mean, self.std).to(self._dtype)
         # ViT-MAE shuffles patches by this noise even when it hides none; rising noise keeps them in order.
         order = torch.arange(self.n_patches, device=self.mean.device).expand(len(pixels), -1)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
             tokens: Tensor = self.vit(pixels, noise=order).last_hidden_state
         return tokens.float().cpu()
 

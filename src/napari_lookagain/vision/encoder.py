@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
 
 What = Literal["mean", "cls", "patches"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 _FILE = "encoder.json"
 
@@ -66,6 +67,17 @@ class VisionEncoder(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write to a folder those weights that are kept nowhere else."""
+
+
+@runtime_checkable
+class ChoosesPrecision(Protocol):
+    """A vision encoder that can compute in numbers of half the length."""
+
+    def in_precision(self, precision: Precision) -> VisionEncoder:
+        """Give the same encoder, weights shared, computing in this precision.
+
+        One that computes in bfloat16 on a CPU has a fingerprint of its own, because its features differ by rounding.
+        """
 
 
 def save_encoder(encoder: VisionEncoder, folder: str | Path) -> None:

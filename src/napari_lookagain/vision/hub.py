@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import copy
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import ceil
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from napari_lookagain.errors import InputError
-from napari_lookagain.vision.encoder import What
+from napari_lookagain.vision.encoder import Precision, What
 from napari_lookagain.vision.hub_files import (
     ALIASES,
     find_model,
@@ -24,6 +25,7 @@ from napari_lookagain.vision.hub_files import (
     read_model_config,
     refuse_missing,
 )
+from napari_lookagain.vision.precision import takes_bfloat16
 
 _WITHOUT_CLASS_TOKEN = ("qwen3_vl", "qwen3_vl_vision", "videomae")
 _OTHERWISE = "use the encoder 'pca', which needs no download"
@@ -96,6 +98,7 @@ class HubEncoder:
         self.width = int(width)
         self.n_patches = _count_patches(self._model.config, self._model_type, self.size)
         self.fingerprint = self._digest(config)
+        self._autocast = False
 
     def encode(self, images: np.ndarray, what: What = "mean") -> np.ndarray:
         """Encode color images (N, S, S, 3) uint8, resized to `size` where S differs; see `VisionEncoder.encode`.
@@ -117,9 +120,20 @@ class HubEncoder:
         for start in range(0, len(images), _AT_ONCE):
             some = torch.from_numpy(np.ascontiguousarray(images[start : start + _AT_ONCE]))
             with torch.inference_mode():
-                tokens = self._tokens(self._pixels(some), what == "cls").float()
+                pixels = self._pixels(some)
+                with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+                    tokens = self._tokens(pixels, what == "cls")
+                tokens = tokens.float()
                 features[start : start + _AT_ONCE] = (tokens.mean(1) if what == "mean" else tokens).cpu().numpy()
         return features
+
+    def in_precision(self, precision: Precision) -> HubEncoder:
+        """The same encoder, computing in this precision on a CPU; see `ChoosesPrecision`."""
+        if not takes_bfloat16(precision, self._mean.device):
+            return self
+        other = copy(self)
+        other._autocast, other.fingerprint = True, f"{self.fingerprint}-bfloat16"
+        return other
 
     def save(self, folder: Path) -> None:
         """Write nothing: the weights stay in the hub's cache or in their folder."""

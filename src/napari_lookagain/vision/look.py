@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
+from contextlib import closing
 from hashlib import blake2b
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,12 +14,15 @@ from napari_lookagain.features import trusted
 from napari_lookagain.progress import Progress
 from napari_lookagain.vision.cache import FeatureCache, FeatureMemory, Features
 from napari_lookagain.vision.crops import Crops
-from napari_lookagain.vision.encoder import VisionEncoder, What
+from napari_lookagain.vision.encoder import ChoosesPrecision, VisionEncoder, What
 from napari_lookagain.vision.on_the_fly import OnTheFly, Seen
+from napari_lookagain.vision.pipeline import Writer, work_ahead
 
 if TYPE_CHECKING:
     from napari_lookagain.config import Config
     from napari_lookagain.session import Session
+
+_SPAN = 1 << 16  # frames whose rows are listed at a time
 
 
 def open_features(session: Session, encoder: VisionEncoder, crops: Crops, what: What = "mean") -> FeatureCache | None:
@@ -61,6 +64,8 @@ def see(
 
     Where nothing is to be kept (`vision.keep`), nothing is looked at before it is read.
     """
+    if isinstance(encoder, ChoosesPrecision):
+        encoder = encoder.in_precision(config.vision.precision)
     session = trusted(session, config.features.confidence_threshold)
     crops = _crops_of_trusted(session, config, encoder.size)
     if not config.vision.keep:
@@ -80,7 +85,8 @@ def look(
     """Encode the video where it is looked at: `v_raw = MeanPool(f_vision(I_t))` (Eq. 7), or what pooling would read.
 
     Only frames at which something is missing are decoded, each once for all its animals; no video is opened when
-    nothing is. What is encoded goes into the cache at once, so a run that is cancelled or killed resumes where it was.
+    nothing is. One thread decodes and cuts, a few batches ahead of the caller's, which encodes. A run that is cancelled
+    resumes where it was, one that is killed a second or a batch earlier.
 
     Parameters
     ----------
@@ -96,7 +102,7 @@ def look(
     Yields
     ------
     Progress
-        After every frame decoded; `done` counts the images encoded.
+        After every batch, and ten times a second while none is ready; `done` counts the images encoded.
 
     Returns
     -------
@@ -110,23 +116,22 @@ def look(
     """
     if looked.shape != (session.n_frames, session.n_animals):
         raise InputError(f"Looks are of shape {looked.shape}, expected {session.n_frames, session.n_animals}.")
-    rows = np.argwhere(looked)
-    features: Features = FeatureMemory(_shape(session, encoder, crops, what), rows) if cache is None else cache
-    missing = features.missing(rows)
-    if len(missing) == 0:
+    shape = _shape(session, encoder, crops, what)
+    features: Features = FeatureMemory(shape, np.argwhere(looked)) if cache is None else cache
+    missing = _missing(features, looked)
+    done, total = 0, int(missing.sum())
+    if total == 0:
         return features
     if cache is not None:
-        cache.reserve(len(missing))
-    done = 0
-    waiting: list[np.ndarray] = []
-    for images in _images(session, encoder, crops, missing):
-        waiting += images
-        while len(waiting) >= batch or (waiting and done + len(waiting) == len(missing)):
-            some = waiting[:batch]
-            encoded = encoder.encode(np.stack(some), what)  # (N, D_v), or (N, P, D_v)
-            features.write(missing[done : done + len(some)], encoded.reshape(len(some), -1))
-            waiting, done = waiting[batch:], done + len(some)
-        yield Progress(done, len(missing), "looking at the video")
+        cache.reserve(total)
+    with closing(work_ahead(_batches(session, encoder.grey, crops, missing, batch))) as ready, Writer(features) as kept:
+        for item in ready:
+            if item is not None:
+                rows, images = item
+                encoded = encoder.encode(images, what)  # (N, D_v), or (N, P, D_v)
+                kept.write(rows, encoded.reshape(len(rows), -1))
+                done += len(rows)
+            yield Progress(done, total, "looking at the video")
     return features
 
 
@@ -134,12 +139,34 @@ def _crops_of_trusted(session: Session, config: Config, size: int) -> Crops:
     return Crops(session, config.vision.crop, config.vision.crop_scale, size)
 
 
-def _images(session: Session, encoder: VisionEncoder, crops: Crops, rows: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Decode every frame of sorted rows (N, 2) once, and give the crops of its animals in the order of the rows."""
-    animals = {frame: [int(a) for _, a in group] for frame, group in groupby(rows.tolist(), key=lambda row: row[0])}
+def _missing(features: Features, looked: np.ndarray) -> np.ndarray:
+    """Where it is still to be looked, of (T, A) bool: the same shape, or (T, 1) where one row serves all animals."""
+    missing = np.zeros(features.shape[:2], bool)
+    for start in range(0, len(looked), _SPAN):
+        frames, animals = looked[start : start + _SPAN].nonzero()
+        rows = features.missing(np.column_stack([frames + start, animals]))
+        missing[rows[:, 0], rows[:, 1]] = True
+    return missing
+
+
+def _batches(
+    session: Session, grey: bool, crops: Crops, missing: np.ndarray, batch: int
+) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+    """Decode every frame of (T, A) bool once: rows (N, 2), in order, and the images of these animals there."""
+    rows: list[tuple[int, int]] = []
+    images: list[np.ndarray] = []
     with session.open_video() as video:
-        for index, frame in video.frames(list(animals), grey=encoder.grey):
-            yield [crops.cut(frame, index, animal) for animal in animals[index]]
+        for start in range(0, len(missing), _SPAN):
+            frames = np.flatnonzero(missing[start : start + _SPAN].any(1)) + start
+            for index, frame in video.frames(frames, grey=grey, view=True):
+                for animal in np.flatnonzero(missing[index]).tolist():
+                    rows.append((index, animal))
+                    images.append(crops.cut(frame, index, animal))
+                    if len(rows) == batch:
+                        yield np.array(rows), np.stack(images)
+                        rows, images = [], []
+    if rows:
+        yield np.array(rows), np.stack(images)
 
 
 def _shape(session: Session, encoder: VisionEncoder, crops: Crops, what: What) -> tuple[int, int, int]:

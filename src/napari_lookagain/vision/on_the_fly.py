@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from napari_lookagain.vision.cache import Features
 from napari_lookagain.vision.crops import Crops
 from napari_lookagain.vision.encoder import VisionEncoder, What
+from napari_lookagain.vision.pipeline import work_ahead
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session
@@ -44,25 +47,27 @@ class OnTheFly:
         rows = np.asarray(rows, dtype=np.int64).reshape(-1, 2)
         width = self._encoder.width * (self._encoder.n_patches if self._what == "patches" else 1)
         out = np.empty((len(rows), width), np.float32)
-        waiting: list[tuple[int, np.ndarray]] = []
-        order = np.argsort(rows[:, 0], kind="stable")
-        self._video = self._video or self._session.open_video()
-        frames = self._video.frames(np.unique(rows[:, 0]), grey=self._encoder.grey)
-        t, frame = -1, np.zeros(0)
-        for i in order.tolist():
-            while t < rows[i, 0]:
-                t, frame = next(frames)
-            waiting.append((i, self._crops.cut(frame, t, int(rows[i, 1]))))
-            if len(waiting) == _AT_ONCE:
-                self._encode(waiting, out)
-                waiting = []
-        if waiting:
-            self._encode(waiting, out)
+        with closing(work_ahead(self._batches(rows))) as ready:
+            for item in ready:
+                if item is not None:
+                    places, images = item
+                    out[places] = self._encoder.encode(images, self._what).reshape(len(places), -1)
         return out
 
-    def _encode(self, waiting: list[tuple[int, np.ndarray]], out: np.ndarray) -> None:
-        places, images = zip(*waiting, strict=True)
-        out[list(places)] = self._encoder.encode(np.stack(images), self._what).reshape(len(places), -1)
+    def _batches(self, rows: np.ndarray) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
+        """Places (N,) in rows of frame and animal, in the order of time, and the images there."""
+        self._video = self._video or self._session.open_video()
+        frames = self._video.frames(np.unique(rows[:, 0]), grey=self._encoder.grey, view=True)
+        t, frame = -1, np.zeros(0)
+        order = np.argsort(rows[:, 0], kind="stable")
+        for some in np.split(order, range(_AT_ONCE, len(order), _AT_ONCE)):
+            images = []
+            for i in some.tolist():
+                while t < rows[i, 0]:
+                    t, frame = next(frames)
+                images.append(self._crops.cut(frame, t, int(rows[i, 1])))
+            if images:
+                yield some, np.stack(images)
 
 
 Seen = Features | OnTheFly

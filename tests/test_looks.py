@@ -1,0 +1,82 @@
+"""Pins and mutes: what is said last holds, it is kept in the session, and runs go by it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from napari_lookagain.errors import InputError
+from napari_lookagain.looks import LookWishes, keep_wishes, wishes_of
+
+NOTHING = LookWishes(100, ("mouse1", "mouse2"))
+
+
+def test_the_wish_that_came_last_holds():
+    wishes = NOTHING.mute(0, 50).pin(10, 12, "mouse2").mute(11, 20)
+    pinned, muted = wishes.masks()
+    assert np.argwhere(pinned).tolist() == [[10, 1]]
+    assert (muted[:50].sum(0).tolist(), muted[50:].any()) == ([50, 49], False)
+    assert not (pinned & muted).any()
+    assert wishes.told() == {"pinned": ["10-12 of mouse2"], "muted": ["0-50", "11-20"]}
+
+
+def test_wishes_are_forgotten_for_one_animal_or_for_all():
+    wishes = NOTHING.mute(0, 50).pin(10, 12, "mouse2").mute(3, 4, "mouse1")
+    assert wishes.clear("mouse2") == NOTHING.mute(0, 50).mute(3, 4, "mouse1")
+    assert wishes.clear() == NOTHING
+
+
+@pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 5), (6, 5), (90, 101)])
+def test_frames_that_are_not_there_are_refused(start, stop):
+    with pytest.raises(InputError, match=f"Frames {start} to {stop} cannot be meant by a mute.*0 to 99"):
+        NOTHING.mute(start, stop)
+
+
+def test_an_animal_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="no animal 'rat'; the animals are: mouse1, mouse2"):
+        NOTHING.pin(0, 1, "rat")
+
+
+def test_wishes_are_kept_with_the_session(session):
+    assert wishes_of(session) == LookWishes(session.n_frames, session.animals)
+    wishes = wishes_of(session).pin(5, 9, session.animals[1]).mute(100, 200)
+    keep_wishes(session, wishes)
+    assert wishes_of(session) == wishes
+    session.path = None
+    assert wishes_of(session).wishes == ()
+    with pytest.raises(InputError, match="in memory only; save it first"):
+        keep_wishes(session, wishes)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"schema": 1}', "is damaged"),
+        ('{"schema": 1, "wishes": [{"what": "pin"}]}', "is damaged"),
+        ('{"schema": 1, "wishes": [{"what": "pin", "start": "a", "stop": 2}]}', "is damaged"),
+        ('{"schema": 1, "wishes": [{"what": "see", "start": 1, "stop": 2}]}', "expected pin or mute"),
+        ('{"schema": 1, "wishes": [{"what": "pin", "start": 1, "stop": 1000}]}', "has frames 0 to 299"),
+        ('{"schema": 2, "wishes": []}', "newer version"),
+    ],
+)
+def test_a_damaged_file_is_told(session, text, message):
+    (session.path / "looks.json").write_text(text)
+    with pytest.raises(InputError, match=message):
+        wishes_of(session)
+
+
+def test_the_command_line_pins_and_mutes(session, lookagain):
+    told = lookagain("looks", session.path, "--pin", "100,200-210", "--mute", "50-90", "--json")
+    assert json.loads(told.out) == {"recording": "mice", "pinned": ["100-101", "200-210"], "muted": ["50-90"]}
+    told = lookagain("looks", session.path, "--mute", "5-9", "--animal", "mouse2", "--json")
+    assert json.loads(told.out)["muted"] == ["50-90", "5-9 of mouse2"]
+    assert json.loads(lookagain("info", session.path, "--json").out)["pinned"] == ["100-101", "200-210"]
+    assert json.loads(lookagain("looks", session.path, "--clear", "--json").out)["muted"] == []
+    for wrong in ("5-4", "x", "1,,2", "290-301"):
+        told = lookagain("looks", session.path, "--pin", wrong)
+        assert (told.status, told.out) == (2, ""), told.err
+    assert wishes_of(session).wishes == ()
