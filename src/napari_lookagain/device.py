@@ -8,13 +8,16 @@ from datetime import timedelta
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from napari_lookagain.errors import InputError
 
 
-def accelerator(device: str) -> Accelerator:
+def accelerator(device: str, *, some_unused: bool = False) -> Accelerator:
     """An accelerator on the device asked for; "auto" takes the best there is, and bf16 where a GPU has it.
+
+    With `some_unused`, several processes can share a training in which some batches leave some parameters without a
+    gradient.
 
     Raises
     ------
@@ -31,7 +34,8 @@ def accelerator(device: str) -> Accelerator:
         AcceleratorState._reset_state(True)
     patient = InitProcessGroupKwargs(timeout=timedelta(days=1))  # while the first of several processes reads videos
     mixed = "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
-    return Accelerator(cpu=on_cpu, mixed_precision=mixed, kwargs_handlers=[patient])
+    shared = DistributedDataParallelKwargs(find_unused_parameters=some_unused)
+    return Accelerator(cpu=on_cpu, mixed_precision=mixed, kwargs_handlers=[patient, shared])
 
 
 def share_cores(processes: int) -> None:

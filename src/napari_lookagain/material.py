@@ -137,7 +137,8 @@ def gather(
     seen: list[Seen] = []
     for session, frames in zip(sessions, _frames_of([*windows, *reached], sessions), strict=True):
         looked = np.repeat(frames[:, None], session.n_animals, axis=1)
-        features = yield from see(session, encoder, config, looked, what)
+        with accelerator(device).main_process_first():  # the others find what it saw
+            features = yield from see(session, encoder, config, looked, what)
         seen.append(features)
     recordings = [replace(r, visual_features=features) for r, features in zip(recordings, seen, strict=True)]
     batches = Batches(recordings, length, encoder.width * max(1, n_patches))

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from napari_lookagain.batches import Batches
@@ -81,7 +82,8 @@ def pretrain(
         What to train on, with one vector of an image (see `Material.for_pretraining`), and windows that report how it
         goes and, when there are enough, choose the best epoch.
     device
-        "auto", "cpu", "cuda" or "mps".
+        "auto", "cpu", "cuda" or "mps"; where `accelerate launch` started several processes, they share every batch, and
+        learn what one would have learnt of it.
     checkpoint
         File that a run that was cut off resumes from: the result is the same, bit for bit on a CPU, as if it had not
         been. The random state of torch is set at the beginning of every epoch.
@@ -94,7 +96,7 @@ def pretrain(
     Raises
     ------
     InputError
-        When the loss is not a number, or the device is not there.
+        When the loss is not a number, the device is not there, or there are fewer windows than processes.
     """
     learnt = (model.motion_encoder, model.predict_keypoints, model.predict_vision)
     parameters = [p for part in learnt for p in part.parameters()]
@@ -141,6 +143,7 @@ def finetune(
     def sharpen(epoch: int) -> Generator[Progress]:
         assert isinstance(head, ClusterHead)
         features, valid = yield from _cluster_features(model, batches, every)
+        features = broadcast(features)  # of several GPUs each rounds in its own way, and k-means would drift apart
         packed = features[valid]  # (M, D_z)
         learnt = torch.zeros_like(valid)
         learnt[: len(windows)] = valid[: len(windows)]  # held-out windows take the clusters, they do not shape them
@@ -160,7 +163,11 @@ def finetune(
 
 
 class _Loop:
-    """Epochs of batches with a cosine schedule, held-out windows, early stopping and a checkpoint."""
+    """Epochs of batches with a cosine schedule, held-out windows, early stopping and a checkpoint.
+
+    Several processes share every batch: losses and gradients are means over all of it (`losses.mean_where`), and
+    whatever decides how the training goes on is the same number in each of them.
+    """
 
     def __init__(
         self,
@@ -178,7 +185,7 @@ class _Loop:
         self.model.requires_grad_(False)
         for parameter in parameters:
             parameter.requires_grad_()
-        self.accelerator = accelerator(device)
+        self.accelerator = accelerator(device, some_unused=True)  # a batch may look at nothing
         self.device = self.accelerator.device
         self.model.to(self.device)
         optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=self.shared.weight_decay)
@@ -199,6 +206,7 @@ class _Loop:
         config, history = self.config, History()
         keep_best = keep_best and len(held_out) >= self.shared.choose_from
         steps = math.ceil(len(windows) / config.batch)  # in an epoch
+        rank, processes = self._rank(len(windows) // steps)
         best: dict[str, Tensor] = {}
         start = 0
         key = self._key(windows, held_out)
@@ -210,15 +218,15 @@ class _Loop:
         for epoch in range(start, config.epochs):
             if epoch - history.kept_epoch > patience:
                 break
-            torch.manual_seed(self.shared.seed * 100_003 + epoch)
+            torch.manual_seed((self.shared.seed * 100_003 + epoch) * processes + rank)
             yield from self.before_epoch(epoch)
             self.objective.train()
             rng = np.random.default_rng([self.shared.seed, epoch])
             order = rng.permutation(len(windows))
             total = 0.0
             for step, chosen in enumerate(np.array_split(order, steps)):
-                read = inputs(self.vary([windows[i] for i in chosen], rng))
-                told = self._step(read, epoch / config.epochs, epoch * steps + step, steps)
+                varied = self.vary([windows[i] for i in chosen], rng)
+                told = self._step(inputs(varied[rank::processes]), epoch / config.epochs, epoch * steps + step, steps)
                 total += told["loss"] * len(chosen) / len(windows)
                 yield Progress(epoch * steps + step + 1, config.epochs * steps, stage, told)
             history.loss.append(total)
@@ -229,7 +237,8 @@ class _Loop:
                 best = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
             last = epoch + 1 == config.epochs
             if self.checkpoint is not None and (last or time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS):
-                self._save(key, history, best)
+                if self.accelerator.is_main_process:
+                    self._save(key, history, best)
                 saved = time.monotonic()
         self.model.cpu().load_state_dict(best)
         self.model.eval().requires_grad_(False)
@@ -243,16 +252,32 @@ class _Loop:
             group["lr"] = low + (high - low) * (1 + math.cos(math.pi * step / (config.epochs * steps))) / 2
         with self.accelerator.autocast():
             told = self._losses(inputs, progress)
-        if not torch.isfinite(told["loss"]):
+        shown = self._of_all(told)
+        if not math.isfinite(shown["loss"]):
             raise InputError(
-                f"The loss is {told['loss'].item()} in epoch {progress * config.epochs:.0f}; lower the learning rate, "
+                f"The loss is {shown['loss']} in epoch {progress * config.epochs:.0f}; lower the learning rate, "
                 f"which is {config.learning_rate}."
             )
         self.optimizer.zero_grad()
         self.accelerator.backward(told["loss"])
         self.accelerator.clip_grad_norm_(self.parameters, self.shared.gradient_clip)
         self.optimizer.step()
-        return {name: float(value.detach()) for name, value in told.items()}
+        return shown
+
+    def _rank(self, fewest: int) -> tuple[int, int]:
+        """Which process this is of how many that share batches, the smallest of which has `fewest` windows."""
+        processes = self.accelerator.num_processes
+        if fewest < processes:
+            raise InputError(
+                f"A batch of {fewest} windows cannot be shared by {processes} processes; start fewer of them, train on "
+                "more, or raise finetune.batch and pretrain.batch."
+            )
+        return self.accelerator.process_index, processes
+
+    def _of_all(self, told: dict[str, Tensor]) -> dict[str, float]:
+        """Losses as numbers: means over all processes, the same in each."""
+        each = torch.stack([value.detach().float() for value in told.values()])
+        return dict(zip(told, self.accelerator.reduce(each, "mean").tolist(), strict=True))
 
     def _losses(self, inputs: tuple[Any, ...], progress: float) -> dict[str, Tensor]:
         placed = tuple(None if value is None else value.to(self.device) for value in inputs)
@@ -270,8 +295,8 @@ class _Loop:
         for first in range(0, len(held_out), self.config.batch):
             chosen = held_out[first : first + self.config.batch]
             with torch.no_grad():
-                told = self._losses(inputs(chosen), 1.0)
-            total += float(told.get("error", told["loss"])) * len(chosen) / len(held_out)
+                told = self._of_all(self._losses(inputs(chosen), 1.0))
+            total += told.get("error", told["loss"]) * len(chosen) / len(held_out)
             yield Progress(first + len(chosen), len(held_out), "held-out windows")
         return total
 

@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from napari_lookagain.cli import beast, evaluate, models, recordings
+from napari_lookagain.cli import batch, beast, evaluate, models, recordings
 from napari_lookagain.errors import InputError
 
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer's own of late, click's before
@@ -26,6 +26,7 @@ app.command()(recordings.looks)
 app.command()(models.segment)
 app.command()(models.train)
 app.command()(models.predict)
+app.command()(batch.batch)
 app.command()(recordings.export)
 app.command("open")(recordings.open_session)
 app.command()(evaluate.evaluate)

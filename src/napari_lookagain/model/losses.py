@@ -7,12 +7,20 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, distributed
 
 
 def mean_where(values: Tensor, where: Tensor) -> Tensor:
-    """Mean of `values` where `where` (same shape, bool) holds; 0, with a gradient of 0, where it holds nowhere."""
-    return torch.where(where, values, 0.0).sum() / where.sum().clamp_min(1)
+    """Mean of `values` where `where` (same shape, bool) holds; 0, with a gradient of 0, where it holds nowhere.
+
+    Processes that share a batch each get their part of it, of which the mean over processes is the mean over the whole
+    batch, however many values the part of each has.
+    """
+    count, processes = where.sum(), 1
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.all_reduce(count)
+        processes = distributed.get_world_size()
+    return torch.where(where, values, 0.0).sum() * processes / count.clamp_min(1)
 
 
 def masked_keypoint_loss(predicted: Tensor, target: Tensor, present: Tensor, hidden: Tensor) -> Tensor:
@@ -118,7 +126,8 @@ def target_distribution(q: Tensor, frequency: Tensor | None = None) -> Tensor:
 
 def clustering_loss(q: Tensor, p: Tensor) -> Tensor:
     """Eq. 24: ``KL(p‖q)`` of valid frames (M, K), a mean over frames."""
-    return (p * (p.clamp_min(1e-12).log() - q.clamp_min(1e-12).log())).sum(-1).mean()
+    each = (p * (p.clamp_min(1e-12).log() - q.clamp_min(1e-12).log())).sum(-1)
+    return mean_where(each, torch.ones_like(each, dtype=torch.bool))
 
 
 def total_variation_loss(score: Tensor, valid: Tensor) -> Tensor:
