@@ -36,6 +36,7 @@ TORCH_HOMES = (
     "eyes/",
     "motion_pass.py",
     "train.py",
+    "training_loop.py",
     "predict.py",
     "runs.py",
 )

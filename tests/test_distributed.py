@@ -22,7 +22,8 @@ from napari_lookagain.model.lookagain import LookAgain, ModelCard
 from napari_lookagain.progress import drain
 from napari_lookagain.runs import train
 from napari_lookagain.session import load_session
-from napari_lookagain.train import History, finetune, pretrain
+from napari_lookagain.train import finetune, pretrain
+from napari_lookagain.training_loop import History
 
 NAMES = ("walk", "groom", "tail_raise", "rest", "feed")
 STAGES = ("pretraining", "behavior", "cluster")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import napari_lookagain.train as training
+import napari_lookagain.training_loop as training
 from napari_lookagain.config import Config
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import load_ethogram

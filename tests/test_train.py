@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-import napari_lookagain.train as training
+import napari_lookagain.training_loop as training
 from napari_lookagain.batches import Batches
 from napari_lookagain.errors import InputError
 from napari_lookagain.material import behavior_labels, gather
@@ -21,7 +21,8 @@ from napari_lookagain.model.objectives import Finetuning
 from napari_lookagain.progress import drain
 from napari_lookagain.runs import segment, train
 from napari_lookagain.session import load_session
-from napari_lookagain.train import History, finetune, pretrain
+from napari_lookagain.train import finetune, pretrain
+from napari_lookagain.training_loop import History
 
 NAMES = {"behavior": ("walk", "groom", "tail_raise", "rest", "feed"), "cluster": ("a", "b", "c")}
 KINDS = pytest.mark.parametrize("kind", ["behavior", "cluster"])
@@ -111,7 +112,7 @@ def test_training_that_is_cancelled_resumes_as_if_it_had_not_been(material, stag
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import napari_lookagain.train as training
+import napari_lookagain.training_loop as training
 from napari_lookagain.config import Config
 from napari_lookagain.runs import segment, train
 from napari_lookagain.session import load_session

@@ -21,7 +21,8 @@ from napari_lookagain.predict import predict, settle_budget
 from napari_lookagain.progress import Progress
 from napari_lookagain.run_folder import check_out, check_run, is_finished, keep_run, write_json
 from napari_lookagain.session import Session
-from napari_lookagain.train import History, finetune, pretrain
+from napari_lookagain.train import finetune, pretrain
+from napari_lookagain.training_loop import History
 from napari_lookagain.vision.encoder import VisionEncoder, load_encoder, save_encoder
 from napari_lookagain.windows import Window
 

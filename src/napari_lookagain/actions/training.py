@@ -23,7 +23,7 @@ from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
 from napari_lookagain.model.losses import class_weights, classification_error, classification_loss
 from napari_lookagain.progress import Progress
-from napari_lookagain.train import History
+from napari_lookagain.training_loop import History
 from napari_lookagain.windows import Window
 
 
