@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from napari_lookagain.allocation import choose_looks
+from napari_lookagain.cost import count_looks, look_again, looks_of
 from napari_lookagain.errors import InputError
 from napari_lookagain.looks import LookWishes, keep_wishes, wishes_of
+from napari_lookagain.motion_pass import MotionPass
 
 NOTHING = LookWishes(100, ("mouse1", "mouse2"))
 
@@ -26,6 +30,44 @@ def test_wishes_are_forgotten_for_one_animal_or_for_all():
     wishes = NOTHING.mute(0, 50).pin(10, 12, "mouse2").mute(3, 4, "mouse1")
     assert wishes.clear("mouse2") == NOTHING.mute(0, 50).mute(3, 4, "mouse1")
     assert wishes.clear() == NOTHING
+
+
+@pytest.mark.parametrize("animal", [None, "mouse1", "mouse2"])
+@pytest.mark.parametrize(("start", "stop"), [(0, 100), (5, 11), (10, 12), (15, 40), (60, 70)])
+def test_released_frames_are_the_gate_s_and_all_others_stay(start, stop, animal):
+    wishes = NOTHING.mute(0, 50).pin(10, 12, "mouse2").pin(11, 20).mute(60, 70, "mouse1")
+    expected = np.stack(wishes.masks())
+    expected[:, start:stop, slice(None) if animal is None else NOTHING.animals.index(animal)] = False
+    assert (np.stack(wishes.release(start, stop, animal).masks()) == expected).all()
+
+
+def test_what_is_released_is_told_no_more():
+    wishes = NOTHING.mute(0, 50).pin(60, 62, "mouse2")
+    assert wishes.release(10, 20, "mouse1").told()["muted"] == ["0-10", "10-20 of mouse2", "20-50"]
+    assert wishes.release(0, 100) == NOTHING
+    assert wishes.release(60, 62, "mouse1") == wishes
+    with pytest.raises(InputError, match="Frames 5 to 5 cannot be meant by a release"):
+        wishes.release(5, 5)
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.07, 0.25, 1.0])
+@pytest.mark.parametrize("scope", ["window", "recording"])
+def test_looks_are_counted_with_pins_and_mutes(budget, scope, tiny):
+    gate = np.random.default_rng(0).normal(size=(2, 100, 4)).astype(np.float32)
+    pinned, muted = NOTHING.mute(40, 90).pin(0, 30, "mouse1").pin(95, 96).masks()
+    model = SimpleNamespace(config=tiny())
+    looked = choose_looks(model, MotionPass(gate, gate), budget, scope, pinned=pinned, muted=muted)
+    counts = [count_looks(100, 32, budget, scope, pinned=pinned[:, i], muted=muted[:, i]) for i in range(2)]
+    assert counts == looked.sum(0).tolist()
+
+
+def test_what_a_look_will_cost_counts_pins_and_mutes(session, tiny):
+    config = tiny()
+    assert looks_of(session, config, 0.25) == [75, 75]
+    keep_wishes(session, wishes_of(session).pin(0, 64, "mouse1").mute(100, 300, "mouse2"))
+    fewer = looks_of(session, config, 0.25)
+    assert fewer == [75 + 2 * (32 - 8), 25]
+    assert {part.stage: part.steps for part in look_again(session, config, 0.25)}["looking at the video"] == sum(fewer)
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 5), (6, 5), (90, 101)])

@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from napari_lookagain.config import Config, Scope
 from napari_lookagain.eyes.kept import kept_eye
+from napari_lookagain.looks import wishes_of
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
 
@@ -46,15 +49,39 @@ class Part:
     key: str
 
 
-def count_looks(n_frames: int, window: int, budget: float, scope: Scope = "window") -> int:
+def count_looks(
+    n_frames: int,
+    window: int,
+    budget: float,
+    scope: Scope = "window",
+    *,
+    pinned: np.ndarray | None = None,
+    muted: np.ndarray | None = None,
+) -> int:
     """Frames of one animal that a run will look at: ceil(budget × frames) of every window (Eq. 16), or of the whole.
 
-    Pinned and muted frames are left aside.
+    `pinned` and `muted`, each (T,) bool and never both, count as in `allocation.choose_looks`.
     """
-    if scope == "recording":
-        return math.ceil(budget * n_frames - 1e-9)
-    whole, rest = divmod(n_frames, window)
-    return whole * math.ceil(budget * window - 1e-9) + math.ceil(budget * rest - 1e-9)
+    if budget == 0:
+        return 0
+    starts = np.arange(0, n_frames, n_frames if scope == "recording" else window)
+    frames = np.diff(starts, append=n_frames)
+    if muted is not None:
+        frames = frames - np.add.reduceat(muted, starts, dtype=int)
+    looks = np.ceil(budget * frames - 1e-9)
+    if pinned is not None:
+        looks = np.maximum(looks, np.add.reduceat(pinned, starts, dtype=int))
+    return int(looks.sum())
+
+
+def looks_of(session: Session, config: Config, budget: float) -> list[int]:
+    """Frames of each animal that a run will look at, pins and mutes among them; errors as in `looks.wishes_of`."""
+    scope, wishes = config.look.scope, wishes_of(session)
+    masks = [mask.T for mask in wishes.masks()] if wishes.wishes else [[None] * session.n_animals] * 2
+    return [
+        count_looks(session.n_frames, config.motion.window, budget, scope, pinned=pinned, muted=muted)
+        for pinned, muted in zip(*masks, strict=True)
+    ]
 
 
 def count_learnt(n_frames: int, config: Config) -> int:
@@ -74,7 +101,7 @@ def segmentation(session: Session, config: Config, device: str = "auto") -> list
             parts.append(_part("fitting the eye", fitted * session.n_animals, _decoding(session, fitted)))
         if config.vision.encoder == "beast" and kept_eye([session], config) is None:
             parts += pretraining_eye(session, config, device)
-        parts.append(_looking(session, config, learnt, device))
+        parts.append(_looking(session, config, learnt * session.n_animals, device))
     for stage, stride, settings, pace in (
         ("pretraining", min(config.pretrain.stride, length), config.pretrain, _TRAIN),
         ("fine-tuning", length, config.finetune, _TUNE),
@@ -112,7 +139,7 @@ def look_again(session: Session, config: Config, budget: float, device: str = "a
     length = config.motion.window
     windows = _count_windows(session.n_frames, length, length // 2)
     one = _work(session, config, windows) / session.n_frames  # what a frame costs
-    looks = count_looks(session.n_frames, length, budget, config.look.scope)
+    looks = sum(looks_of(session, config, budget))
     look = [_looking(session, config, looks, device)] if looks and session.video is not None else []
     read = _part("reading motion", session.n_frames, _READ * one, device)
     return [read, *look, _part("reading behavior", session.n_frames, _HEAD * one, device)]
@@ -133,8 +160,7 @@ def expected(
     if not trained:  # one training for all of them, and it reads no more than so many windows
         training = [sum(part.steps * part.seconds for part in segmentation(each, config, device)) for each in sessions]
         seconds += max(whole - own for whole, own in zip(training, again, strict=True))
-    length, scope = config.motion.window, config.look.scope
-    looks = sum(each.n_animals * count_looks(each.n_frames, length, budget, scope) for each in sessions)
+    looks = sum(sum(looks_of(each, config, budget)) for each in sessions)
     of = sum(each.n_animals * each.n_frames for each in sessions)
     return f"Looks at {looks} of {of} frames of animals; takes {in_words(seconds)} on two cores, by expectation."
 
@@ -230,14 +256,14 @@ def _part(stage: str, steps: int, seconds: float, key: str = "") -> Part:
     return Part(stage, steps, seconds, f"{stage} {key}".strip())
 
 
-def _looking(session: Session, config: Config, frames: int, device: str) -> Part:
+def _looking(session: Session, config: Config, looks: int, device: str) -> Part:
     encoder = config.vision.encoder
     image = _ENCODE_BEAST[config.beast.size] if encoder == "beast" else _ENCODE.get(encoder, _ENCODE_OTHER)
-    seconds = _decoding(session, frames) + image
-    return _part("looking at the video", frames * session.n_animals, seconds, f"{encoder} {device}")
+    seconds = _decoding(session, looks / session.n_animals) + image
+    return _part("looking at the video", looks, seconds, f"{encoder} {device}")
 
 
-def _decoding(session: Session, frames: int) -> float:
+def _decoding(session: Session, frames: float) -> float:
     """Seconds to decode one image of so many frames, those that must be decoded on the way included."""
     width, height = session.frame_size or (0, 0)
     on_the_way = min(session.n_frames / max(frames, 1), _SKIPPED)

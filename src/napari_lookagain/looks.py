@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -64,13 +65,7 @@ class LookWishes:
         for wish in self.wishes:
             if wish.what not in get_args(What):
                 raise InputError(f"{wish.what!r} is nothing that looks can be asked for; expected pin or mute.")
-            if not 0 <= wish.start < wish.stop <= self.n_frames:
-                raise InputError(
-                    f"Frames {wish.start} to {wish.stop} cannot be meant by a {wish.what}: the recording has frames 0 "
-                    f"to {self.n_frames - 1}, and a span stops before its second number."
-                )
-            if wish.animal is not None and wish.animal not in self.animals:
-                raise InputError(f"There is no animal {wish.animal!r}; the animals are: {', '.join(self.animals)}.")
+            self._check(wish.start, wish.stop, wish.animal, wish.what)
 
     def pin(self, start: int, stop: int, animal: str | None = None) -> LookWishes:
         """With frames [start, stop) always looked at; errors as for the class."""
@@ -79,6 +74,12 @@ class LookWishes:
     def mute(self, start: int, stop: int, animal: str | None = None) -> LookWishes:
         """With frames [start, stop) never looked at; errors as for the class."""
         return replace(self, wishes=(*self.wishes, Wish("mute", start, stop, animal)))
+
+    def release(self, start: int, stop: int, animal: str | None = None) -> LookWishes:
+        """With frames [start, stop) left to the gate, whatever was wished of them before; errors as for the class."""
+        self._check(start, stop, animal, "release")
+        left = (piece for wish in self.wishes for piece in self._without(wish, start, stop, animal))
+        return replace(self, wishes=tuple(left))
 
     def clear(self, animal: str | None = None) -> LookWishes:
         """Without any wish, or without those for one animal alone."""
@@ -113,6 +114,28 @@ class LookWishes:
         told = {"schema": _SCHEMA, "wishes": [asdict(wish) for wish in self.wishes]}
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def _check(self, start: int, stop: int, animal: str | None, what: str) -> None:
+        if not 0 <= start < stop <= self.n_frames:
+            raise InputError(
+                f"Frames {start} to {stop} cannot be meant by a {what}: the recording has frames 0 "
+                f"to {self.n_frames - 1}, and a span stops before its second number."
+            )
+        if animal is not None and animal not in self.animals:
+            raise InputError(f"There is no animal {animal!r}; the animals are: {', '.join(self.animals)}.")
+
+    def _without(self, wish: Wish, start: int, stop: int, animal: str | None) -> Iterator[Wish]:
+        """What is left of a wish beside frames [start, stop), and of other animals between them."""
+        first, last = max(wish.start, start), min(wish.stop, stop)
+        if first >= last or (None not in (wish.animal, animal) and wish.animal != animal):
+            yield wish
+            return
+        if wish.start < first:
+            yield replace(wish, stop=first)
+        if wish.animal is None and animal is not None:
+            yield from (replace(wish, start=first, stop=last, animal=each) for each in self.animals if each != animal)
+        if last < wish.stop:
+            yield replace(wish, start=last)
 
 
 def wishes_of(session: Session) -> LookWishes:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 
 from napari_lookagain import config as configuration
 from napari_lookagain.cost import count_looks
-from napari_lookagain.kept_runs import kept_runs
+from napari_lookagain.gui.state import Selection
+from napari_lookagain.kept_runs import kept_runs, resumable_segment
+from napari_lookagain.looks import keep_wishes, wishes_of
 from napari_lookagain.session import load_session
 
 
@@ -30,6 +34,34 @@ def step(quick, dock, session):
     dock.open(session)
     dock.run_step.settings.clusters.setValue(3)
     return dock.run_step
+
+
+@pytest.fixture(scope="module")
+def segmented(mice, tiny, tmp_path_factory) -> Path:
+    """The session folder after a run; not to be changed."""
+    session = load_session(shutil.copytree(mice, tmp_path_factory.mktemp("segmented") / "mice.lookagain"))
+    for _ in resumable_segment(session, tiny(), run="segment", device="cpu"):
+        pass
+    return session.path
+
+
+@pytest.fixture
+def found(dock, step, segmented, tmp_path):
+    """A copy of that session, open, with what the run found in view."""
+    session = load_session(shutil.copytree(segmented, tmp_path / "segmented.lookagain"))
+    dock.open(session)
+    dock.steps[1].unfold()
+    return session
+
+
+@pytest.fixture
+def stages(dock) -> list[str]:
+    """The stages that jobs go through."""
+    stages: list[str] = []
+    dock.jobs.changed.connect(
+        lambda: [job.told.connect(lambda told: stages.extend(each.stage for each in told)) for job in dock.jobs.running]
+    )
+    return stages
 
 
 @pytest.fixture
@@ -62,7 +94,7 @@ def test_choices_are_the_core_s_and_explain_themselves(step):
     settings = step.settings
     assert settings.budget.slider.toolTip() == "Share of the valid frames of a window to look at."
     assert settings.clusters.toolTip() == "How many clusters to discover."
-    for control in (settings.encoder, settings.preset, settings.device, step.run):
+    for control in (settings.scope, settings.encoder, settings.preset, settings.device, step.run):
         assert control.toolTip()
     settings.preset.setCurrentText("paper")
     assert settings.config().vision.encoder == "qwen3-vl"
@@ -110,20 +142,44 @@ def items(step):
     return [step.runs.list.item(i) for i in range(step.runs.list.count())]
 
 
-def test_another_budget_repeats_only_the_look(qtbot, dock, step, run, session):
-    run()
+def test_another_budget_or_scope_repeats_only_the_look(qtbot, dock, step, found, run, stages):
+    from qtpy.QtCore import Qt
+
     assert not step.again.isVisible()
     step.settings.budget.set_value(0.1)
     assert step.again.text().startswith("Look again at 10 %")
-    stages = []
-    dock.jobs.changed.connect(
-        lambda: [job.told.connect(lambda told: stages.extend(each.stage for each in told)) for job in dock.jobs.running]
-    )
     run(step.again)
     assert set(stages) <= {"looking at the video", "reading behavior"}
     assert dock.view.state.discovered.looked.sum() == 2 * count_looks(300, 32, 0.1)
-    assert [run.name for run in kept_runs(session)] == ["segment-at-10", "segment"]
+    assert [run.name for run in kept_runs(found)] == ["segment-at-10", "segment"]
     assert not step.again.isVisible()
+    step.settings.scope.setFocus()
+    qtbot.keyClick(step.settings.scope, Qt.Key.Key_Down)
+    assert "looks at 30 of 300 frames" in step.preview.text(), "every window alone has 4 of 32"
+    run(step.again)
+    assert dock.view.state.discovered.looked.sum(0).tolist() == [30, 30]
+    assert step.settings.config().look.scope == "recording"
+    assert not step.again.isVisible()
+
+
+def test_pins_and_mutes_repeat_only_the_look(dock, step, found, run, stages):
+    state = dock.view.state
+    state.wish("pin", Selection(0, 32, 64))
+    state.wish("mute", Selection(1, 200, 300))
+    assert "looks at 50 to 99 of 300 frames" in step.preview.text()
+    run(step.again)
+    assert set(stages) <= {"looking at the video", "reading behavior"}, "the motion pass is kept"
+    looked = state.discovered.looked
+    assert looked[32:64, 0].all()
+    assert not looked[200:, 1].any()
+    assert looked.sum(0).tolist() == [99, 50]
+    assert not step.again.isVisible()
+    state.wish(None, Selection(0, 32, 64))
+    assert step.again.isVisible(), "what was taken back changes the looks, too"
+    keep_wishes(found, wishes_of(found).pin(100, 132))
+    dock.open(load_session(found.path))
+    dock.steps[1].unfold()
+    assert step.again.isVisible(), "what was pinned elsewhere, too"
 
 
 def test_an_earlier_run_is_shown_again(qtbot, dock, step, run, click):

@@ -12,6 +12,7 @@ from psygnal import Signal
 from napari_lookagain.annotations import USER, Bout, runs
 from napari_lookagain.ethogram import Ethogram
 from napari_lookagain.journal import Journal, made_last, undone_last
+from napari_lookagain.looks import What, keep_wishes, wishes_of
 from napari_lookagain.naming import Naming
 from napari_lookagain.scoring import accepted, scoring_keys
 from napari_lookagain.session import Session
@@ -37,6 +38,11 @@ class SessionState:
     session
         The open session.
 
+    Raises
+    ------
+    InputError
+        When what is wanted of its looks cannot be read (`looks.wishes_of`).
+
     Attributes
     ----------
     discovered, naming
@@ -45,6 +51,8 @@ class SessionState:
         The ethogram of behaviors in view; None before any.
     rater
         Who is scoring.
+    wishes
+        What that person wants of the looks.
     frame
         The frame in view.
     selection
@@ -59,6 +67,8 @@ class SessionState:
     """A person scored frames [start, stop) of an animal, or took it back."""
     keypoints_changed = Signal(int)
     """A keypoint of a frame was moved."""
+    wishes_changed = Signal()
+    """Something else is wanted of the looks."""
     frame_changed = Signal(int)
     selection_changed = Signal()
 
@@ -68,6 +78,7 @@ class SessionState:
         self.predicted: Ethogram | None = None
         self.naming: Naming | None = None
         self.rater = USER
+        self.wishes = wishes_of(session)
         self.frame = 0
         self.selection: Selection | None = None
 
@@ -144,6 +155,20 @@ class SessionState:
                 self.labels_changed.emit(*where)
                 return True
         return False
+
+    def wish(self, what: What | None, selection: Selection, *, everyone: bool = False) -> None:
+        """Say that a stretch of frames must be looked at, must not be, or is the gate's (None); the last word holds.
+
+        It is said of one animal, or of all of them. On disk when this returns, and every run from then on goes by it.
+        """
+        animal = None if everyone else self.session.animals[selection.animal]
+        span = selection.start, selection.stop, animal
+        wishes = wishes_of(self.session).release(*span)  # read anew: the command line may have added to them
+        if what is not None:
+            wishes = wishes.pin(*span) if what == "pin" else wishes.mute(*span)
+        keep_wishes(self.session, wishes)
+        self.wishes = wishes
+        self.wishes_changed.emit()
 
     def rename_behavior(self, old: str, new: str) -> None:
         """Call a behavior otherwise wherever a person scored it; a name already in use joins the two."""

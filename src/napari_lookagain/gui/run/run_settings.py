@@ -7,16 +7,21 @@ from typing import Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QSpinBox, QWidget
 
-from napari_lookagain.config import Config, Preset
+from napari_lookagain.config import Config, Preset, Scope
 from napari_lookagain.gui.fields import PercentField
 
 ENCODERS = ("pca", "beast", "dinov2", "vit-mae", "clip", "videomae", "qwen3-vl")
 _NARROW = 95
 _DEVICES = ("auto", "cpu", "cuda", "mps")
+_SCOPES: dict[str, Scope] = {"each window": "window", "the whole recording": "recording"}
+_SCOPE_HINT = (
+    "What the budget is a share of. Each window: every few seconds get their share of looks, as in the paper. "
+    "The whole recording: quiet hours give their looks to busy minutes. Every animal keeps a budget of its own."
+)
 
 
 class RunSettings(QWidget):
-    """Budget, clusters, encoder, preset and device."""
+    """Budget and what it is a share of, clusters, encoder, preset and device."""
 
     changed = Signal()
 
@@ -24,6 +29,8 @@ class RunSettings(QWidget):
         super().__init__()
         config = Config.preset()
         self.budget = PercentField(config.look.budget, hint("look", "budget"))
+        self.scope = _choice(tuple(_SCOPES), _SCOPE_HINT)
+        self.scope.setAccessibleName("scope of the budget")
         self.clusters = QSpinBox()
         self.clusters.setRange(2, 99)
         self.clusters.setValue(config.finetune.clusters)
@@ -39,6 +46,7 @@ class RunSettings(QWidget):
         self._arrange()
         for signal in (
             self.budget.changed,
+            self.scope.currentTextChanged,
             self.clusters.valueChanged,
             self.encoder.currentTextChanged,
             self.preset.currentTextChanged,
@@ -50,7 +58,10 @@ class RunSettings(QWidget):
     def config(self) -> Config:
         """The settings of a run, as they are chosen."""
         changes: dict[str, dict[str, Any]] = {
-            "look": {"budget": self.budget.value if self._sees else 0.0},
+            "look": {
+                "budget": self.budget.value if self._sees else 0.0,
+                "scope": self.scope_chosen,
+            },
             "finetune": {"clusters": self.clusters.value()},
             "vision": {"encoder": self.encoder.currentText().strip() or "pca"},
         }
@@ -59,9 +70,15 @@ class RunSettings(QWidget):
             return config
         return config.updated(beast={"size": self._eye_size})
 
+    @property
+    def scope_chosen(self) -> Scope:
+        """What the budget is a share of."""
+        return _SCOPES[self.scope.currentText()]
+
     def take(self, config: Config, budget: float) -> None:
         """Show the settings that an earlier run was made with."""
         self.budget.set_value(budget)
+        self.scope.setCurrentText(next(text for text, scope in _SCOPES.items() if scope == config.look.scope))
         self.clusters.setValue(config.finetune.clusters)
         self.encoder.setCurrentText(config.vision.encoder)
         if config.vision.encoder == "beast":
@@ -76,8 +93,8 @@ class RunSettings(QWidget):
     def allow_looks(self, sees: bool) -> None:
         """Without a video there is nothing to look at, whatever the budget."""
         self._sees = sees
-        self.budget.setEnabled(sees)
-        self.encoder.setEnabled(sees)
+        for control in (self.budget, self.scope, self.encoder):
+            control.setEnabled(sees)
 
     def _take_preset(self, name: Preset) -> None:
         config = Config.preset(name)
@@ -105,6 +122,7 @@ class RunSettings(QWidget):
         form = QFormLayout(self)
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Budget", self.budget)
+        form.addRow("Share of", self.scope)
         form.addRow(grid)
 
 

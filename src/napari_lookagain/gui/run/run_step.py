@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_lookagain import cost, kept_runs
-from napari_lookagain.config import Config
+from napari_lookagain.config import Config, Scope
 from napari_lookagain.cost import in_words
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram, load_ethogram
@@ -22,6 +22,7 @@ from napari_lookagain.gui.run.run_settings import RunSettings
 from napari_lookagain.gui.session.recent import known_factors, remember_factors
 from napari_lookagain.gui.state import SessionState
 from napari_lookagain.kept_runs import KeptRun
+from napari_lookagain.looks import LookWishes
 from napari_lookagain.matching import carry_over
 from napari_lookagain.naming import Naming
 from napari_lookagain.progress import Progress
@@ -42,6 +43,8 @@ class RunStep(QWidget):
         self._state: SessionState | None = None
         self._in_view: dict[str, KeptRun] = {}  # by kind
         self._predicted: Ethogram | None = None  # which was in view when last looked at
+        self._wished: LookWishes | None = None  # as the run in view was told
+        self._scopes: dict[str, Scope] = {}  # of runs whose budget had another scope than their model's
         self.settings = RunSettings()
         self.preview = QLabel()
         self.preview.setWordWrap(True)
@@ -52,7 +55,7 @@ class RunStep(QWidget):
         self.run.setMinimumHeight(36)
         self.run.setStyleSheet("font-weight: bold;")
         self.again = QPushButton("Look again")
-        self.again.setToolTip("Keep the clusters that are in view, and repeat only the look with another budget")
+        self.again.setToolTip("Keep the clusters that are in view, and repeat only the look as it is asked for now")
         self.panel = JobPanel()
         self.runs = RunList()
         layout = QVBoxLayout(self)
@@ -69,7 +72,7 @@ class RunStep(QWidget):
     def open(self, view: SessionView) -> None:
         """Take another session, with the runs of it that are in view."""
         self._state = state = view.state
-        self._in_view, self._predicted = {}, state.predicted
+        self._in_view, self._predicted, self._wished, self._scopes = {}, state.predicted, state.wishes, {}
         self.settings.allow_looks(state.session.video is not None)
         self.settings.setEnabled(state.session.has_keypoints)
         self.panel.message.clear()
@@ -79,12 +82,14 @@ class RunStep(QWidget):
             if shown is not None and latest is not None:
                 self._note(latest)
         state.ethograms_changed.connect(self._notice)
+        state.wishes_changed.connect(self._refresh)
         self._list_runs()
 
     def close_session(self) -> None:
         """Let go of the session."""
         if self._state is not None:
             self._state.ethograms_changed.disconnect(self._notice)
+            self._state.wishes_changed.disconnect(self._refresh)
         self._state = None
         self.runs.fill([], set())
 
@@ -119,16 +124,19 @@ class RunStep(QWidget):
         run = self._in_view["cluster"]
         assert self._state is not None
         assert run.model is not None
-        session, device, budget = self._state.session, self.settings.device.currentText(), self.settings.budget.value
+        session, device = self._state.session, self.settings.device.currentText()
+        budget, scope = self.settings.budget.value, self.settings.scope_chosen
         name = kept_runs.unused_name(session, f"{run.name.partition('-at-')[0]}-at-{100 * budget:.0f}")
-        work = partial(_predict_all, run.model, session, budget=budget, run=name, device=device)
-        self._work("Looking again", work, cost.look_again(session, run.config or Config(), budget, device), name)
+        work = partial(_predict_all, run.model, session, budget=budget, scope=scope, run=name, device=device)
+        self._scopes[name] = scope
+        self._work("Looking again", work, cost.look_again(session, self._config_again(run), budget, device), name)
 
     def _work(self, title: str, work: Work, parts: list[cost.Part], name: str) -> None:
         """Run what makes an ethogram of a new run, and show it."""
+        assert self._state is not None
         forecast = cost.Forecast(parts, known_factors())
         job = Job(title, work, alone=True)
-        self._start(job, partial(self._finish, name), forecast)
+        self._start(job, partial(self._finish, name, self._state.wishes), forecast)
         job.returned.connect(lambda _: remember_factors(forecast.end()))
         job.ended.connect(self._list_runs)  # a run that was cut off, too, is there now
 
@@ -147,8 +155,9 @@ class RunStep(QWidget):
         self.panel.follow(job, forecast)
         self._jobs.start(job)
 
-    def _finish(self, name: str, ethograms: list[Ethogram]) -> None:
+    def _finish(self, name: str, wished: LookWishes, ethograms: list[Ethogram]) -> None:
         assert self._state is not None
+        self._wished = wished
         before = self._state.naming
         run = next(run for run in kept_runs.kept_runs(self._state.session) if run.name == name)
         naming = Naming(ethograms[0], run.folder)
@@ -175,7 +184,7 @@ class RunStep(QWidget):
         """Remember that a run is in view, and show the settings it was made with."""
         self._in_view[str(run.kind)] = run
         if run.kind == "cluster" and run.config is not None and run.budget is not None:
-            self.settings.take(run.config, run.budget)
+            self.settings.take(run.config.updated(look={"scope": self._scope(run)}), run.budget)
 
     def _notice(self) -> None:
         """Take note of behaviors that were predicted elsewhere, as in the review of this one."""
@@ -197,14 +206,35 @@ class RunStep(QWidget):
         """Tell what a run with these settings would cost, and what can be done now."""
         if self._state is None:
             return
-        busy, session, budget = self._jobs.busy, self._state.session, self.settings.budget.value
+        busy, session = self._jobs.busy, self._state.session
         self.run.setEnabled(not busy and session.has_keypoints)
         self.runs.setEnabled(not busy)
         run = self._in_view.get("cluster")
-        moved = run is not None and run.model is not None and run.budget is not None and abs(run.budget - budget) > 5e-3
-        self.again.setVisible(moved and session.video is not None)
+        self.again.setVisible(run is not None and run.model is not None and self._would_look_elsewhere(run))
         self.again.setEnabled(not busy)
         self._tell_cost()
+
+    def _would_look_elsewhere(self, run: KeptRun) -> bool:
+        """Whether other looks than those of a run in view are asked for now."""
+        assert self._state is not None
+        session, budget, wishes = self._state.session, self.settings.budget.value, self._state.wishes
+        if session.video is None or run.budget is None:
+            return False
+        if abs(run.budget - budget) > 5e-3:
+            return True
+        if budget > 0 and (self.settings.scope_chosen != self._scope(run) or wishes != self._wished):
+            return True
+        if budget == 0 or not wishes.wishes or self._state.discovered is None:
+            return False
+        (pinned, muted), looked = wishes.masks(), self._state.discovered.looked
+        return bool((pinned & ~looked).any() or (muted & looked).any())  # said before the session was opened
+
+    def _scope(self, run: KeptRun) -> Scope:
+        return self._scopes.get(run.name, (run.config or Config()).look.scope)
+
+    def _config_again(self, run: KeptRun) -> Config:
+        """The settings of a run, with the budget over what is chosen now."""
+        return (run.config or Config()).updated(look={"scope": self.settings.scope_chosen})
 
     def _tell_cost(self) -> None:
         assert self._state is not None
@@ -214,19 +244,26 @@ class RunStep(QWidget):
             return
         try:
             config = self.settings.config()
+            looks = cost.looks_of(session, config, config.look.budget)
         except InputError as error:
             self.preview.setText(str(error))
             return
-        looks = cost.count_looks(session.n_frames, config.motion.window, config.look.budget)
         device, factors = self.settings.device.currentText(), known_factors()
         whole = cost.Forecast(cost.segmentation(session, config, device), factors).seconds
-        looked = f"looks at {looks:,} of {session.n_frames:,} frames of each animal" if looks else "looks at no frame"
+        looked = f"looks at {_from_to(looks)} of {session.n_frames:,} frames of each animal"
+        looked = looked if any(looks) else "looks at no frame"
         self.preview.setText(
             f"Learns from {cost.count_learnt(session.n_frames, config):,} frames, then {looked}: {in_words(whole)}."
         )
         if run := self._in_view.get("cluster"):
-            again = cost.Forecast(cost.look_again(session, run.config or config, config.look.budget, device), factors)
+            parts = cost.look_again(session, self._config_again(run), config.look.budget, device)
+            again = cost.Forecast(parts, factors)
             self.again.setText(f"Look again at {100 * config.look.budget:.0f} %: {in_words(again.seconds)}")
+
+
+def _from_to(numbers: Sequence[int]) -> str:
+    fewest, most = min(numbers), max(numbers)
+    return f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
 
 
 def _predict_all(model: Path, session: Session, **options: Any) -> Generator[Progress, None, list[Ethogram]]:

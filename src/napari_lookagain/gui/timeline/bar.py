@@ -9,7 +9,9 @@ from qtpy.QtWidgets import QAbstractButton, QCheckBox, QHBoxLayout, QLabel, QPus
 
 Button = TypeVar("Button", bound=QAbstractButton)
 
-_HINT = "Click: go to a frame  ·  drag: mark frames  ·  double-click: mark a bout  ·  wheel: zoom  ·  ruler: pan"
+_HINT = (
+    "Click: go to a frame  ·  drag: mark frames  ·  double-click: mark a bout  ·  wheel: zoom  ·  right-click: looks"
+)
 _HELP = """<table cellspacing="3">
 <tr><td>click</td><td>go to a frame</td></tr>
 <tr><td>wheel, + −</td><td>zoom</td></tr>
@@ -22,6 +24,10 @@ _HELP = """<table cellspacing="3">
 <tr><td>Delete</td><td>make marked frames unscored</td></tr>
 <tr><td>hold it, where nothing is marked</td><td>score the frames that go by while the video plays</td></tr>
 <tr><td>A</td><td>score as the model has it</td></tr>
+<tr><td>L, N</td><td>always look at marked frames, never look at them: from the next run on</td></tr>
+<tr><td>G</td><td>look at them where the gate wants, as ever</td></tr>
+<tr><td>Shift+L, Shift+N, Shift+G</td><td>the same, of all animals</td></tr>
+<tr><td>right-click</td><td>the same as a menu; where nothing is marked, of the bout or the span there</td></tr>
 <tr><td>, .</td><td>the bout before, the next bout</td></tr>
 <tr><td>Space</td><td>play what is marked, or on from here; stop</td></tr>
 <tr><td>drag the edge of a corrected bout</td><td>move it</td></tr>

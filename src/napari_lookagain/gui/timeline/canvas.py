@@ -18,6 +18,7 @@ from napari_lookagain.gui.timeline.rows import Row, rows_of
 from napari_lookagain.gui.timeline.ruler import Ruler
 from napari_lookagain.gui.timeline.sums import LaneSums
 from napari_lookagain.gui.timeline.theme import Theme
+from napari_lookagain.looks import Wish
 
 _LEAST_SPAN = 20  # frames: nearer than this there is nothing more to see
 _SCROLL_STEP = 40  # pixels
@@ -70,6 +71,7 @@ class Canvas(pg.GraphicsView):
         self.rows: list[Row] = []
         self.sums: dict[str, LaneSums] = {}
         self._shown: dict[str, list[int]] = {}
+        self._wishes: Sequence[Sequence[Wish]] = [() for _ in animals]
         self._selection: Selection | None = None
         self.box = pg.ViewBox(enableMenu=False, enableMouse=False, invertY=True, defaultPadding=0)
         self.box.disableAutoRange()
@@ -77,6 +79,7 @@ class Canvas(pg.GraphicsView):
         self._ruler, self._gutter = Ruler(fps), Gutter(self.box, animals, theme)
         self._ruler.linkToView(self.box)
         self._picture = LanePicture(self.box, n_frames, theme)
+        self._picture.set_wishes(self._wishes)
         self._cursor = pg.InfiniteLine(angle=90)
         self._edge = pg.InfiniteLine(angle=90)
         self._mark = QGraphicsRectItem()
@@ -126,6 +129,11 @@ class Canvas(pg.GraphicsView):
     def emphasize(self, role: str, code: int | None) -> None:
         """Let all classes but one of a lane fade; None brings them back."""
         self._picture.emphasize(role, code)
+
+    def set_wishes(self, wishes: Sequence[Sequence[Wish]]) -> None:
+        """Mark what is wanted of the looks at each animal, as spans without overlap."""
+        self._wishes = wishes
+        self._picture.set_wishes(wishes)
 
     def set_theme(self, theme: Theme) -> None:
         """Take other colors."""
@@ -230,6 +238,10 @@ class Canvas(pg.GraphicsView):
         on_ruler, beside = place.y() < 0, place.x() < 0
         rows = [row for row in self.rows if row.top <= y < row.bottom and not on_ruler and not beside]
         return Spot(min(max(position, 0), self.n_frames - 1e-6), rows[0] if rows else None, on_ruler, beside)
+
+    def wish_at(self, animal: int, frame: int) -> Wish | None:
+        """What is wanted of the looks at an animal at a frame."""
+        return next((wish for wish in self._wishes[animal] if wish.start <= frame < wish.stop), None)
 
     def frames_of(self, pixels: float) -> float:
         """Tell how many frames so many pixels are wide."""

@@ -84,9 +84,16 @@ def move_edge(state: SessionState, animal: int, edge: int, to: int) -> str:
     return _assign(state, Selection(animal, min(edge, to), max(edge, to)), behavior)
 
 
+def name_frames(selection: Selection) -> str:
+    """Name marked frames: "frame 7", "frames 7 to 9"."""
+    if selection.stop - selection.start == 1:
+        return f"frame {grouped(selection.start)}"
+    return f"frames {grouped(selection.start)} to {grouped(selection.stop - 1)}"
+
+
 def _assign(state: SessionState, selection: Selection, behavior: str | None) -> str:
     state.assign(selection, behavior)
-    told = f"{behavior or 'Not scored'}: {_span(selection)}. "
+    told = f"{behavior or 'Not scored'}: {name_frames(selection)}. "
     if behavior is None:
         left = state.session.annotations.scored_by()[selection.start : selection.stop, selection.animal]
         raters = [state.session.annotations.raters[code] for code in np.unique(left[left >= 0])]
@@ -97,7 +104,7 @@ def _assign(state: SessionState, selection: Selection, behavior: str | None) -> 
 
 def _mark(state: SessionState, selection: Selection) -> str:
     state.select(selection)
-    return f"Marked {_span(selection)}. "
+    return f"Marked {name_frames(selection)}. "
 
 
 def _own(state: SessionState, animal: int) -> Selection | None:
@@ -115,9 +122,3 @@ def _run(labels: np.ndarray, frame: int) -> tuple[int, int]:
     start, stop, _ = runs(labels)
     at = int(np.searchsorted(start, frame, "right")) - 1
     return int(start[at]), int(stop[at])
-
-
-def _span(selection: Selection) -> str:
-    if selection.stop - selection.start == 1:
-        return f"frame {grouped(selection.start)}"
-    return f"frames {grouped(selection.start)} to {grouped(selection.stop - 1)}"

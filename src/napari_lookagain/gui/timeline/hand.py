@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 from qtpy.QtCore import QEvent, QObject, QPointF, Qt, Signal
-from qtpy.QtGui import QMouseEvent, QWheelEvent
+from qtpy.QtGui import QContextMenuEvent, QMouseEvent, QWheelEvent
 from qtpy.QtWidgets import QApplication
 
 from napari_lookagain.gui.timeline.canvas import Canvas, Spot
@@ -37,6 +37,8 @@ class Hand(QObject):
     """Frames [start, stop) of an animal are being dragged over."""
     edge_moved = Signal(int, int, int)
     """The edge of a bout of an animal was dragged from one frame to another."""
+    menu_wanted = Signal(object, object)
+    """A menu is asked for over a `Spot`, at a point of the screen."""
     hovered = Signal(object)
     """The mouse is over a `Spot`, or has left (None)."""
 
@@ -56,6 +58,8 @@ class Hand(QObject):
         kind = event.type()
         if isinstance(event, QWheelEvent):
             self._turn(event)
+        elif isinstance(event, QContextMenuEvent):
+            self.menu_wanted.emit(self._canvas.spot(QPointF(event.pos())), event.globalPos())
         elif kind == QEvent.Type.Leave:
             self.hovered.emit(None)
         elif not isinstance(event, QMouseEvent):

@@ -35,6 +35,8 @@ def describe(canvas: Canvas, spot: Spot, fps: float, animals: Sequence[str]) -> 
             told.append(f"{lane.title} {means[0] / means[1]:.2f}" if means[1] else f"{lane.title} not known")
         elif means[0]:
             told.append(lane.title if stop - start == 1 else f"{lane.title} {means[0]:.0%} of {stop - start} frames")
+    if (wish := canvas.wish_at(row.animal, spot.frame)) is not None:
+        told.append("always looked at" if wish.what == "pin" else "never looked at")
     return "  ·  ".join([animals[row.animal], place, *told])
 
 

@@ -15,6 +15,8 @@ from napari_lookagain.gui.timeline.raster import draw_rows, draw_score, draw_str
 from napari_lookagain.gui.timeline.rows import Row
 from napari_lookagain.gui.timeline.sums import Columns, LaneSums
 from napari_lookagain.gui.timeline.theme import Theme, mix
+from napari_lookagain.gui.timeline.wish_marks import draw_wishes
+from napari_lookagain.looks import Wish
 
 STRIP_UP_TO = 3.0  # frames per pixel; beyond it, classes get a row each
 _TICK_SHARE = 0.34  # of the height of the lane that ticks are drawn in
@@ -46,6 +48,7 @@ class LanePicture(pg.GraphicsObject):
         self._rows: Sequence[Row] = ()
         self._sums: Mapping[str, LaneSums] = {}
         self._shown: Mapping[str, Sequence[int]] = {}
+        self._wishes: Sequence[Sequence[Wish]] = ()
         self._theme = theme
         self._emphasis: tuple[str, int] | None = None
         self._image = QImage()
@@ -57,6 +60,11 @@ class LanePicture(pg.GraphicsObject):
     def set_rows(self, rows: Sequence[Row], sums: Mapping[str, LaneSums], shown: Mapping[str, Sequence[int]]) -> None:
         """Draw these rows from now on; `sums` and `shown` (the classes with a row) are by the role of a lane."""
         self._rows, self._sums, self._shown = rows, sums, shown
+        self.refresh()
+
+    def set_wishes(self, wishes: Sequence[Sequence[Wish]]) -> None:
+        """Mark what is wanted of the looks at each animal."""
+        self._wishes = wishes
         self.refresh()
 
     def set_theme(self, theme: Theme) -> None:
@@ -123,6 +131,9 @@ class LanePicture(pg.GraphicsObject):
                 self._draw_score(part, row, columns)
             case TickLane() as ticks:
                 self._draw_ticks(part, ticks, row.animal, columns)
+        if row.wished and self._wishes[row.animal]:
+            colors = _rgb(self._theme.pin), _rgb(self._theme.mute)
+            draw_wishes(part, self._wishes[row.animal], columns, colors, scale)
         self._pixels[first:last] = part[first - top : last - top]
         if isinstance(row.lane, ClassLane) and columns.frames_per_column <= 1:
             self._write_names(row.lane, row.animal, columns, QRectF(0, top, columns.n, height), scale)

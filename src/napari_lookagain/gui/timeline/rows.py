@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from napari_lookagain.gui.timeline.lanes import GATE_SCORE, ClassLane, Lane, ScoreLane, TickLane
+from napari_lookagain.gui.timeline.lanes import GATE_SCORE, LOOKED, ClassLane, Lane, ScoreLane, TickLane
 
 GAP, ANIMAL_GAP = 2, 8  # pixels between lanes, and between animals
 _TICKS_ALONE = 10
@@ -28,6 +28,8 @@ class Row:
         Pixels from the top of all rows.
     ticks
         Drawn at its foot.
+    wished
+        Whether it bears the marks of what is wanted of the looks.
     """
 
     lane: Lane
@@ -35,6 +37,7 @@ class Row:
     top: int
     height: int
     ticks: TickLane | None = None
+    wished: bool = False
 
     @property
     def bottom(self) -> int:
@@ -60,6 +63,7 @@ def rows_of(lanes: Sequence[Lane], n_animals: int, height: int, n_shown: Mapping
     gate = any(lane.role == GATE_SCORE for lane in shown)
     ticks = next((lane for lane in shown if isinstance(lane, TickLane)), None) if gate else None
     shown = [lane for lane in shown if lane is not ticks]
+    bearer = next((lane for lane in shown if lane.role in (GATE_SCORE, LOOKED)), shown[-1] if shown else None)
     span = [_heights(lane, n_shown.get(lane.role, 0)) for lane in shown]
     least, most = sum(low for low, _ in span), sum(high for _, high in span)
     free = height / max(n_animals, 1) - ANIMAL_GAP - GAP * len(shown) - least
@@ -68,7 +72,7 @@ def rows_of(lanes: Sequence[Lane], n_animals: int, height: int, n_shown: Mapping
     for animal in range(n_animals):
         for lane, (low, high) in zip(shown, span, strict=True):
             own = ticks if lane.role == GATE_SCORE else None
-            rows.append(Row(lane, animal, top, int(low + stretch * (high - low)), own))
+            rows.append(Row(lane, animal, top, int(low + stretch * (high - low)), own, lane is bearer))
             top = rows[-1].bottom + GAP
         top += ANIMAL_GAP - GAP
     return rows

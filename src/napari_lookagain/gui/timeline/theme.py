@@ -26,6 +26,8 @@ class Theme:
         Of the area of a score, and of the frames looked at.
     cursor, mark
         Of the frame in view, and of what is selected.
+    pin, mute
+        Of marks on frames that are always looked at, and that never are.
     """
 
     ground: QColor
@@ -36,6 +38,8 @@ class Theme:
     tick: QColor = field(default_factory=lambda: QColor("#d1490b"))
     cursor: QColor = field(default_factory=lambda: QColor("black"))
     mark: QColor = field(default_factory=lambda: QColor("#1b86c9"))
+    pin: QColor = field(default_factory=lambda: QColor("#00876c"))
+    mute: QColor = field(default_factory=lambda: QColor("#5b5f64"))
 
     @classmethod
     def of(cls, palette: QPalette) -> Theme:

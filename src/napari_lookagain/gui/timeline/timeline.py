@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from qtpy.QtCore import QEvent, QSize, Qt, Signal
-from qtpy.QtGui import QKeyEvent, QKeySequence
+from qtpy.QtCore import QEvent, QPoint, QSize, Qt, Signal
+from qtpy.QtGui import QContextMenuEvent, QKeyEvent, QKeySequence
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QScrollBar, QVBoxLayout, QWidget
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.gui.state import Selection, SessionState
-from napari_lookagain.gui.timeline import editing
+from napari_lookagain.gui.timeline import editing, wishing
 from napari_lookagain.gui.timeline.bar import Bar
 from napari_lookagain.gui.timeline.canvas import Canvas, Spot
 from napari_lookagain.gui.timeline.clock import clock, grouped
@@ -20,6 +20,8 @@ from napari_lookagain.gui.timeline.hover import describe
 from napari_lookagain.gui.timeline.lanes import ClassLane, Lane, term_lanes
 from napari_lookagain.gui.timeline.legend import Legend
 from napari_lookagain.gui.timeline.theme import Theme
+from napari_lookagain.gui.timeline.wish_marks import spans_of
+from napari_lookagain.looks import What
 
 _EMPTY = "Nothing to show yet: run gated segmentation, and what the animals do appears here."
 _PAGE = 0.1  # of what is in view: how far from its side the cursor stands after a page was turned
@@ -32,7 +34,7 @@ class Timeline(QWidget):
 
     Click to go to a frame; turn the wheel to zoom at the mouse; drag the ruler, or with the middle button, to pan. Drag
     over a lane to mark frames, double-click to mark a bout, and press the key of a behavior to assign it. Drag the edge
-    of a corrected bout to move it.
+    of a corrected bout to move it. Right-click to say where later runs must look, and where they must not.
 
     Parameters
     ----------
@@ -65,6 +67,7 @@ class Timeline(QWidget):
         self._canvas.set_cursor(state.frame)
         self._show_lanes()
         self._show_selection()
+        self._show_wishes()
 
     # for the other parts of the plugin
 
@@ -157,12 +160,14 @@ class Timeline(QWidget):
         self._hand.double_clicked.connect(self._double_click)
         self._hand.brushed.connect(lambda *selection: self._state.select(Selection(*selection)))
         self._hand.edge_moved.connect(lambda *edge: self._edit(editing.move_edge, *edge))
+        self._hand.menu_wanted.connect(self._offer)
         self._hand.hovered.connect(self._hover)
         state = self._state
         for signal, slot in (
             (state.frame_changed, self._show_frame),
             (state.selection_changed, self._show_selection),
             (state.ethograms_changed, self._show_lanes),
+            (state.wishes_changed, self._show_wishes),
         ):
             signal.connect(slot)
             self.destroyed.connect(lambda *_, signal=signal, slot=slot: signal.disconnect(slot, missing_ok=True))
@@ -173,7 +178,11 @@ class Timeline(QWidget):
         def take() -> None:
             self._take(self._active, self._state.frame)
 
-        return {
+        wishes: dict[str, Callable[[], object]] = {}
+        for key, what in wishing.KEYS.items():
+            wishes[key] = partial(self._wish, what, False)
+            wishes[key.upper()] = partial(self._wish, what, True)
+        return wishes | {
             "[": lambda: self._edit(editing.start_here, self._active),
             "]": lambda: self._edit(editing.stop_here, self._active),
             "Del": clear,
@@ -223,6 +232,9 @@ class Timeline(QWidget):
         if selection is not None:
             self._activate(selection.animal)
         self._hover(None)
+
+    def _show_wishes(self) -> None:
+        self._canvas.set_wishes(spans_of(self._state.wishes))
 
     def _show_scroll(self) -> None:
         hidden = self._canvas.hidden
@@ -276,6 +288,24 @@ class Timeline(QWidget):
             told = str(error)
         self._bar.tell(told)
 
+    def _wish(self, what: What | None, everyone: bool) -> None:
+        self._edit(wishing.wish, what, everyone)
+
+    def _offer(self, spot: Spot, place: QPoint) -> None:
+        """Offer what can be wanted of the looks at marked frames; of the mark or the bout there, where none are."""
+        selection, row = self._state.selection, spot.row
+        if row is not None and (selection is None or selection.animal != row.animal):
+            if (wish := self._canvas.wish_at(row.animal, spot.frame)) is not None:
+                self._state.select(Selection(row.animal, wish.start, wish.stop))
+            else:
+                self._take(row.animal, spot.frame, row.lane)
+        self._show_menu(place)
+
+    def _show_menu(self, place: QPoint) -> None:
+        menu = wishing.offer_wishes(self, self._state, self._wish)
+        menu.aboutToHide.connect(menu.deleteLater)
+        menu.popup(place)
+
     def _press_key(self, key: str) -> None:
         if self._state.selection is not None:
             self._edit(editing.assign, self._keys[key])
@@ -296,6 +326,13 @@ class Timeline(QWidget):
         super().changeEvent(event)
         if event.type() in (QEvent.Type.PaletteChange, QEvent.Type.StyleChange):
             self._canvas.set_theme(Theme.of(self.palette()))
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        """Take the menu key; a right click beside the lanes is left to the window."""
+        if event.reason() == QContextMenuEvent.Reason.Keyboard:
+            self._show_menu(event.globalPos())
+        else:
+            super().contextMenuEvent(event)
 
     def event(self, event: QEvent) -> bool:
         """Keep the keys that mean something here from the shortcuts of the window."""
