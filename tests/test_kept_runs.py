@@ -11,6 +11,7 @@ from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
 from napari_lookagain.kept_runs import kept_runs, resumable_segment, unused_name
 from napari_lookagain.progress import drain
+from napari_lookagain.runs import predict_all
 
 
 @pytest.fixture
@@ -31,9 +32,13 @@ def test_a_finished_run_tells_how_it_was_made(session, tiny):
     (run,) = kept_runs(session)
     assert (run.name, run.kind, run.budget, run.finished) == ("first", "cluster", 0.2, True)
     assert run.config == config
+    assert run.scope == "window"
     assert run.model == session.run_folder("first") / "model"
     assert not (session.run_folder("first") / "begun.json").exists()
     assert ethogram.kind == "cluster"
+    drain(predict_all(run.model, [session], budget=0.1, scope="recording", run="again", device="cpu"))
+    again = next(each for each in kept_runs(session) if each.name == "again")
+    assert (again.budget, again.scope) == (0.1, "recording"), "and not what the model was made with"
 
 
 def test_runs_are_listed_the_latest_first(session, ethogram):

@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_lookagain.config import Config
+from napari_lookagain.config import Config, Scope
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram, Kind, ethogram_kind
 from napari_lookagain.files import atomic_path
@@ -36,6 +36,8 @@ class KeptRun:
         Of its ethogram; None when it was cut off.
     budget
         Share of frames that it was to look at.
+    scope
+        What that is a share of; see `LookConfig`.
     config
         Its settings; None where nothing tells them.
     folder
@@ -46,6 +48,7 @@ class KeptRun:
     modified: float
     kind: Kind | None
     budget: float | None
+    scope: Scope
     config: Config | None
     folder: Path
 
@@ -103,7 +106,8 @@ def _look_at(folder: Path) -> KeptRun:
     config = None if settings is None else _parse(settings)
     told = _read_json(folder / "metrics.json") or {}
     budget = told.get("budget", None if config is None else config.look.budget)
-    return KeptRun(folder.name, written.stat().st_mtime, kind, budget, config, folder)
+    scope = told.get("scope", (config or Config()).look.scope)
+    return KeptRun(folder.name, written.stat().st_mtime, kind, budget, scope, config, folder)
 
 
 def _parse(settings: dict) -> Config | None:

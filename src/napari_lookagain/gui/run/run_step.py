@@ -10,7 +10,7 @@ from typing import Any
 from qtpy.QtWidgets import QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_lookagain import cost, kept_runs
-from napari_lookagain.config import Config, Scope
+from napari_lookagain.config import Config
 from napari_lookagain.cost import in_words
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram, load_ethogram
@@ -44,7 +44,6 @@ class RunStep(QWidget):
         self._in_view: dict[str, KeptRun] = {}  # by kind
         self._predicted: Ethogram | None = None  # which was in view when last looked at
         self._wished: LookWishes | None = None  # as the run in view was told
-        self._scopes: dict[str, Scope] = {}  # of runs whose budget had another scope than their model's
         self.settings = RunSettings()
         self.preview = QLabel()
         self.preview.setWordWrap(True)
@@ -72,7 +71,7 @@ class RunStep(QWidget):
     def open(self, view: SessionView) -> None:
         """Take another session, with the runs of it that are in view."""
         self._state = state = view.state
-        self._in_view, self._predicted, self._wished, self._scopes = {}, state.predicted, state.wishes, {}
+        self._in_view, self._predicted, self._wished = {}, state.predicted, state.wishes
         self.settings.allow_looks(state.session.video is not None)
         self.settings.setEnabled(state.session.has_keypoints)
         self.panel.message.clear()
@@ -128,7 +127,6 @@ class RunStep(QWidget):
         budget, scope = self.settings.budget.value, self.settings.scope_chosen
         name = kept_runs.unused_name(session, f"{run.name.partition('-at-')[0]}-at-{100 * budget:.0f}")
         work = partial(_predict_all, run.model, session, budget=budget, scope=scope, run=name, device=device)
-        self._scopes[name] = scope
         self._work("Looking again", work, cost.look_again(session, self._config_again(run), budget, device), name)
 
     def _work(self, title: str, work: Work, parts: list[cost.Part], name: str) -> None:
@@ -184,7 +182,7 @@ class RunStep(QWidget):
         """Remember that a run is in view, and show the settings it was made with."""
         self._in_view[str(run.kind)] = run
         if run.kind == "cluster" and run.config is not None and run.budget is not None:
-            self.settings.take(run.config.updated(look={"scope": self._scope(run)}), run.budget)
+            self.settings.take(run.config.updated(look={"scope": run.scope}), run.budget)
 
     def _notice(self) -> None:
         """Take note of behaviors that were predicted elsewhere, as in the review of this one."""
@@ -222,15 +220,12 @@ class RunStep(QWidget):
             return False
         if abs(run.budget - budget) > 5e-3:
             return True
-        if budget > 0 and (self.settings.scope_chosen != self._scope(run) or wishes != self._wished):
+        if budget > 0 and (self.settings.scope_chosen != run.scope or wishes != self._wished):
             return True
         if budget == 0 or not wishes.wishes or self._state.discovered is None:
             return False
         (pinned, muted), looked = wishes.masks(), self._state.discovered.looked
         return bool((pinned & ~looked).any() or (muted & looked).any())  # said before the session was opened
-
-    def _scope(self, run: KeptRun) -> Scope:
-        return self._scopes.get(run.name, (run.config or Config()).look.scope)
 
     def _config_again(self, run: KeptRun) -> Config:
         """The settings of a run, with the budget over what is chosen now."""
