@@ -151,7 +151,7 @@ BAD = {
     "unknown section": ("train mice.lookagain --out x --set lok.budget=1", "no setting 'lok'; the nearest is 'look'"),
     "setting of no section": ("segment mice.lookagain --set budget=1", "expected SECTION.KEY=VALUE"),
     "settings that do not fit": ("segment mice.lookagain --set motion.heads=3", "must be multiples of heads"),
-    "unknown preset": ("segment mice.lookagain --preset slow", "no preset 'slow'; choose one of quick, paper"),
+    "unknown preset": ("segment mice.lookagain --preset slow", "no preset 'slow'; choose one of quick, labels, paper"),
     "unknown device": ("segment mice.lookagain --device tpu", "no device 'tpu' here; choose one of auto, cpu"),
     "unknown device of predict": ("predict model mice.lookagain --device tpu", "no device 'tpu'"),
     "unknown encoder": ("segment mice.lookagain --encoder ./nothing", "nothing"),

@@ -147,7 +147,7 @@ def test_one_of_the_processes_keeps_the_model_and_speaks(two):
     assert len(list((out / "mice.lookagain" / "features").glob("pca-*"))) == 1  # looks of one are looks of all
 
 
-def test_a_batch_that_leaves_a_process_without_a_window_is_refused(mice, even, monkeypatch):
+def test_a_batch_that_leaves_a_process_without_a_window_is_refused(session, even, monkeypatch):
     monkeypatch.setattr("accelerate.Accelerator.num_processes", 8)
     with pytest.raises(InputError, match="4 windows cannot be shared by 8 processes"):
-        trained(gathered(mice, even), "behavior")
+        trained(gathered(session.path, even), "behavior")

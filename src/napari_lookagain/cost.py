@@ -62,7 +62,7 @@ def count_looks(
 
     `pinned` and `muted`, each (T,) bool and never both, count as in `allocation.choose_looks`.
     """
-    if budget == 0:
+    if not budget > 0:  # NaN, too, which is refused where it is used
         return 0
     starts = np.arange(0, n_frames, n_frames if scope == "recording" else window)
     frames = np.diff(starts, append=n_frames)

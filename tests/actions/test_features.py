@@ -69,7 +69,8 @@ def test_columns_are_in_one_order(session, small, eye):
             crops = Crops(session, "turned", 2.0, eyes[name].size)
             [(_, frame)] = video.frames([50], grey=eyes[name].grey)
             seen = eyes[name].encode(np.stack([crops.cut(frame, 50, animal) for animal in range(2)]), what)
-            np.testing.assert_allclose(told[:, 5, columns], seen.reshape(2, -1), rtol=2e-3, atol=2e-3)
+            # kept in half precision, and computed in bfloat16 where the CPU has it
+            np.testing.assert_allclose(told[:, 5, columns], seen.reshape(2, -1), rtol=2e-2, atol=2e-2)
 
 
 def test_a_recording_without_keypoints_is_read_as_whole_frames(untracked, small):
