@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -67,6 +67,20 @@ def check_room(folder: Path, size: int, what: str) -> None:
             f"The disk is full: {what} need {size / 1e9:.3g} GB in {folder}, where {free / 1e9:.3g} GB are free; "
             "free some space."
         )
+
+
+def write_through(path: Path, pieces: Iterable[tuple[int, bytes]]) -> None:
+    """Write bytes at places of a file that is there, and have them reach the disk.
+
+    A full disk is an `OSError` then, where writing through a memory map would kill the process.
+    """
+    with path.open("r+b", buffering=0) as file:
+        for place, piece in pieces:
+            file.seek(place)
+            left = memoryview(piece)
+            while left:  # a disk that fills up takes a part before it refuses
+                left = left[file.write(left) :]
+        os.fsync(file.fileno())
 
 
 def fingerprint(path: str | Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from napari_lookagain.errors import InputError
-from napari_lookagain.files import check_room
+from napari_lookagain.files import check_room, write_through
 
 PIECE = 1 << 14  # frames that are worked on at a time, where all of a long recording would not fit into memory
 _DONE = "done"
@@ -167,20 +166,16 @@ class Stretches:
             shutil.rmtree(made, ignore_errors=True)
 
     def _write(self, name: str, axis: int, start: int, part: np.ndarray) -> None:
-        """Write a part of an array through to the disk: a full disk is then an error, where a map would end all."""
+        """Write a part of an array through to the disk."""
         assert self.folder is not None
         shape, kind = self._arrays[name]
         row = int(np.prod(shape[axis + 1 :])) * np.dtype(kind).itemsize  # bytes of a frame
         part = np.ascontiguousarray(part, kind).reshape(-1, *part.shape[axis:])
         path = self.folder / f"{name}.npy"
         first = open_memmap(path, mode="r").offset
-        with path.open("r+b", buffering=0) as file:
-            for i, values in enumerate(part):
-                file.seek(first + (i * shape[axis] + start) * row)
-                left = memoryview(values.tobytes())
-                while left:  # a disk that fills up takes a part before it refuses
-                    left = left[file.write(left) :]
-            os.fsync(file.fileno())
+        write_through(
+            path, ((first + (i * shape[axis] + start) * row, values.tobytes()) for i, values in enumerate(part))
+        )
 
     def _failed(self, folder: Path, error: OSError) -> InputError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

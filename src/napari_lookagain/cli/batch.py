@@ -23,6 +23,7 @@ from napari_lookagain.cli.options import (
     Sessions,
     Settings,
     changes_of,
+    refuse_looks,
     scope_of,
 )
 from napari_lookagain.errors import InputError
@@ -107,11 +108,8 @@ def _check(
 
         if not (model / "weights.safetensors").exists():
             raise InputError(f"{model} is not a model folder: it has no weights.safetensors; train one first.")
-        if is_action_model(model) and any(given is not None for given in looking.values()):
-            raise InputError(
-                f"The model in {model} has no gate that a budget could be given to; leave out --budget, --scope, "
-                "--minutes."
-            )
+        if is_action_model(model):
+            refuse_looks(model, *looking.values())
 
 
 def _config(preset: str, encoder: str, clusters: int | None, seed: int, settings: list[str] | None) -> Config:

@@ -23,6 +23,7 @@ from napari_lookagain.cli.options import (
     budget_of,
     config_of,
     load_sessions,
+    refuse_looks,
     scope_of,
 )
 from napari_lookagain.cli.show import announce, show, show_run, watch
@@ -57,7 +58,7 @@ def segment(
     if model is None:
         chosen = [*(settings or []), *([f"look.scope={scope}"] if scope else [])]
         config = config_of(preset, sessions, budget, encoder, seed, chosen, clusters)
-        announce(cost.expected(sessions, config, device))
+        announce(lambda: cost.expected(sessions, config, device))
         work = runs.segment(sessions, config, minutes=minutes, run=name, device=device)
     elif clusters is None and not encoder and not settings:
         work = _look_again(model, sessions, budget, scope, minutes, name, device)
@@ -122,11 +123,7 @@ def predict(
     sessions = load_sessions(folders)
     name = run or runs.free_name(sessions, "predict")
     if is_action_model(model):
-        if (budget, scope, minutes) != (None, None, None):
-            raise InputError(
-                f"The model in {model} has no gate that a budget could be given to; leave out --budget, --scope, "
-                "--minutes."
-            )
+        refuse_looks(model, budget, scope, minutes)
         work = predict_all_actions(model, sessions, run=name, device=device)
     else:
         work = _look_again(model, sessions, budget, scope, minutes, name, device)
@@ -147,7 +144,7 @@ def _look_again(
     from napari_lookagain.model.lookagain import LookAgain
 
     budget, among = budget_of(budget, sessions), scope_of(scope)
-    announce(cost.expected(sessions, LookAgain.load(model).config, device, budget=budget, trained=True))
+    announce(lambda: cost.expected(sessions, LookAgain.load(model).config, device, budget=budget, trained=True))
     return runs.predict_all(model, sessions, budget=budget, scope=among, minutes=minutes, run=run, device=device)
 
 

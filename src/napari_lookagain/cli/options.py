@@ -124,6 +124,14 @@ def names_of(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",")]
 
 
+def refuse_looks(model: Path, *given: object) -> None:
+    """Refuse --budget, --scope and --minutes, None where they were left out, for a model without a gate."""
+    if any(each is not None for each in given):
+        raise InputError(
+            f"The model in {model} has no gate that a budget could be given to; leave out --budget, --scope, --minutes."
+        )
+
+
 def spans_of(option: str, text: str | None) -> list[tuple[int, int]]:
     """Frames and half-open spans of frames between commas: 100,2000-2010."""
     spans = []

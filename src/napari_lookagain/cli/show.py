@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
@@ -47,10 +47,10 @@ def watch(steps: Generator[Progress, None, Result]) -> Result:
             bar.close()
 
 
-def announce(sentence: str) -> None:
-    """Say something to whoever sits at a terminal, and to nobody else."""
+def announce(sentence: Callable[[], str]) -> None:
+    """Say something to whoever sits at a terminal; where nobody does, it is not even made up."""
     if sys.stderr.isatty() and not _silent():
-        typer.echo(sentence, err=True)
+        typer.echo(sentence(), err=True)
 
 
 def show(result: dict[str, Any], as_json: bool) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from napari_lookagain.errors import InputError
+from napari_lookagain.files import write_through
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -215,10 +216,5 @@ def _refuse(absent: np.ndarray) -> None:
 
 def _put(path: Path, offset: int, places: np.ndarray, values: np.ndarray) -> None:
     """Write rows of an .npy file, whose first begins at the offset, through to the disk."""
-    with path.open("r+b", buffering=0) as file:
-        for place, value in zip(places.tolist(), values, strict=True):
-            file.seek(offset + place * value.nbytes)
-            left = memoryview(value.tobytes())
-            while left:  # a disk that fills up takes a part before it refuses
-                left = left[file.write(left) :]
-        os.fsync(file.fileno())
+    rows = zip(places.tolist(), values, strict=True)
+    write_through(path, ((offset + place * value.nbytes, value.tobytes()) for place, value in rows))
