@@ -311,6 +311,23 @@ _QUICK: dict[str, dict[str, Any]] = {
         "batch": 4,
     },
     "finetune": {
+def by_section(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """``{"look.select": "topk"}`` as ``{"look": {"select": "topk"}}``.
+
+    Raises
+    ------
+    InputError
+        When a name has no section.
+    """
+    out: dict[str, dict[str, Any]] = {}
+    for name, value in settings.items():
+        section, dot, key = name.partition(".")
+        if not dot:
+            raise InputError(f"The setting {name!r} has no section; expected SECTION.KEY such as look.select.")
+        out.setdefault(section, {})[key] = value
+    return out
+
+
         "epochs": 60,
         "learning_rate": 1e-3,
         "final_learning_rate": 1e-5,

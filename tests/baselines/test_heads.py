@@ -33,7 +33,7 @@ def test_settings():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 7}, "called 'epochs', expected SECTION.KEY"),
+        ({"epochs": 7}, "'epochs' has no section; expected SECTION.KEY"),
         ({"training.epoch": 7}, "no setting 'training.epoch'; the nearest is 'training.epochs'"),
         ({"training.epochs": 0}, "training.epochs is 0"),
     ],

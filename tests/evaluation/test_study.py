@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from napari_lookagain.baselines import METHODS, method_of
+from napari_lookagain.config import by_section
 from napari_lookagain.errors import InputError
-from napari_lookagain.evaluation.study import STUDIES, Study, nested
+from napari_lookagain.evaluation.study import STUDIES, Study
 
 NAMES = sorted(each.name.removesuffix(".toml") for each in STUDIES.iterdir())
 
@@ -77,6 +78,6 @@ def test_an_unknown_study_arm_setting_or_method_is_refused():
     with pytest.raises(InputError, match="the nearest is 'top-k'"):
         Study.load("ablations").only(["topk"])
     with pytest.raises(InputError, match="SECTION.KEY"):
-        nested({"budget": 1})
+        by_section({"budget": 1})
     with pytest.raises(InputError, match="There is no method 'forest'"):
         method_of("forest", {})

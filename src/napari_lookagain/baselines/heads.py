@@ -14,8 +14,7 @@ from napari_lookagain.actions.features import Eyes, settle
 from napari_lookagain.actions.jobs import train_actions
 from napari_lookagain.actions.model import ActionModel
 from napari_lookagain.actions.prediction import predict_actions
-from napari_lookagain.config import Settings
-from napari_lookagain.errors import InputError
+from napari_lookagain.config import Settings, by_section
 from napari_lookagain.progress import Progress
 
 if TYPE_CHECKING:
@@ -45,13 +44,8 @@ class HeadsConfig(Settings):
         """
         changes: dict[str, dict[str, Any]] = {"head": {"kind": self.head, "reads": list(self.reads)}}
         changes |= {"vision": {"encoder": self.encoder}, "training": {"seed": seed}}
-        for name, value in self.settings.items():
-            section, dot, key = name.partition(".")
-            if not dot:
-                raise InputError(
-                    f"A setting of heads is called {name!r}, expected SECTION.KEY such as training.epochs."
-                )
-            changes.setdefault(section, {})[key] = value
+        for section, values in by_section(self.settings).items():
+            changes[section] = changes.get(section, {}) | values
         return ActionConfig.preset(self.preset, **changes)
 
 

@@ -83,12 +83,9 @@ def action_config_of(
 
 def changes_of(settings: list[str] | None, seed: int) -> dict[str, dict[str, Any]]:
     """What --set and --seed change of a preset, section by section."""
-    changes: dict[str, dict[str, Any]] = {"training": {"seed": seed}}
-    for setting in settings or []:
-        name, value = setting_of(setting)
-        section, _, key = name.partition(".")
-        changes.setdefault(section, {})[key] = value
-    return changes
+    from napari_lookagain.config import by_section
+
+    return by_section({"training.seed": seed} | dict(setting_of(setting) for setting in settings or []))
 
 
 def setting_of(text: str) -> tuple[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator
 
-from napari_lookagain.config import Config, Preset, Section, Settings
+from napari_lookagain.config import Config, Preset, Section, Settings, by_section
 from napari_lookagain.errors import InputError
 
 STUDIES = files("napari_lookagain.evaluation") / "studies"
@@ -96,22 +96,5 @@ class Study(Settings):
 
     def config(self, arm: Arm, seed: int) -> Config:
         """All settings of LookAgain in an arm."""
-        changes = nested(self.settings | arm.settings)
+        changes = by_section(self.settings | arm.settings)
         return Config.preset(arm.preset or self.preset, **changes).updated(training={"seed": seed})
-
-
-def nested(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """``{"look.select": "topk"}`` as ``{"look": {"select": "topk"}}``.
-
-    Raises
-    ------
-    InputError
-        When a name has no section.
-    """
-    out: dict[str, dict[str, Any]] = {}
-    for name, value in settings.items():
-        section, dot, key = name.partition(".")
-        if not dot:
-            raise InputError(f"A study got the setting {name!r}, expected SECTION.KEY such as look.select.")
-        out.setdefault(section, {})[key] = value
-    return out
