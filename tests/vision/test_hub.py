@@ -19,7 +19,7 @@ from napari_lookagain.vision.hub_files import ALIASES
 SMALL = {"hidden_size": 24, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 VIT = SMALL | {"image_size": 32, "patch_size": 8}
 DECODER = {f"decoder_{key}": value for key, value in SMALL.items()}
-KINDS = ("qwen3_vl", "clip", "dinov2", "vit_mae", "videomae")
+KINDS = ("qwen3_vl", "clip", "dinov2", "vit_mae", "videomae", "beit")
 
 
 def tiny(kind: str) -> Any:
@@ -39,6 +39,8 @@ def tiny(kind: str) -> Any:
         model = hf.CLIPModel(hf.CLIPConfig(text_config=text, vision_config=VIT, projection_dim=8))
     elif kind == "dinov2":
         model = hf.Dinov2Model(hf.Dinov2Config(**VIT))
+    elif kind == "beit":
+        model = hf.BeitForImageClassification(hf.BeitConfig(**VIT, use_relative_position_bias=True))
     elif kind == "vit_mae":
         model = hf.ViTMAEForPreTraining(hf.ViTMAEConfig(**VIT, **DECODER))
     else:
@@ -50,8 +52,8 @@ def tiny(kind: str) -> Any:
 
 def tower(model: Any, kind: str) -> Any:
     """The vision part inside the whole model."""
-    inside = {"qwen3_vl": "model.visual", "clip": "vision_model", "vit_mae": "vit", "videomae": "videomae"}
-    return model.get_submodule(inside.get(kind, ""))
+    inside = {"qwen3_vl": "model.visual", "clip": "vision_model", "dinov2": "", "vit_mae": "vit"}
+    return model.get_submodule(inside.get(kind, kind))
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,14 @@ def test_features_do_not_depend_on_chance_or_on_the_batch(folders: Path, kind: s
 
 @pytest.mark.parametrize(
     ("kind", "patches", "class_token"),
-    [("qwen3_vl", 4, False), ("clip", 16, True), ("dinov2", 36, True), ("vit_mae", 16, True), ("videomae", 128, False)],
+    [
+        ("qwen3_vl", 4, False),
+        ("clip", 16, True),
+        ("dinov2", 36, True),
+        ("vit_mae", 16, True),
+        ("videomae", 128, False),
+        ("beit", 16, True),
+    ],
 )
 def test_patches_and_class_tokens(folders: Path, kind: str, patches: int, class_token: bool) -> None:
     encoder = HubEncoder(str(folders / kind))
@@ -180,6 +189,23 @@ def test_clip_feature_is_the_mean_of_its_normed_patches(folders: Path) -> None:
     np.testing.assert_allclose(encoder.encode(pixels), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("pools", [True, False])
+def test_beit_feature_is_the_mean_of_its_normed_patches(tmp_path: Path, pools: bool) -> None:
+    import transformers as hf
+
+    torch.manual_seed(0)
+    model = hf.BeitModel(hf.BeitConfig(**VIT, use_mean_pooling=pools, use_mask_token=True)).eval()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    model.save_pretrained(tmp_path)
+    encoder = HubEncoder(str(tmp_path))
+    pixels = images(2, 32)
+    with torch.inference_mode():
+        states = model(normalized(pixels, (0.5,) * 3, (0.5,) * 3)).last_hidden_state[:, 1:]
+        expected = (model.pooler.layernorm(states) if pools else states).mean(1).numpy()
+    np.testing.assert_allclose(encoder.encode(pixels), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_dinov2_feature_is_the_mean_of_its_patches_at_the_size_of_its_preprocessing(folders: Path) -> None:
     encoder = HubEncoder(str(folders / "dinov2"))
     assert encoder.size == 48  # 52 in whole patches of 8
@@ -241,6 +267,7 @@ def test_images_of_another_kind_are_refused(folders: Path) -> None:
         ("dinov2", "encoder.layer.0.attention.attention.query.weight"),
         ("vit_mae", "vit.embeddings.cls_token"),
         ("videomae", "videomae.encoder.layer.1.attention.attention.q_bias"),
+        ("beit", "beit.pooler.layernorm.weight"),
     ],
 )
 def test_a_checkpoint_that_lacks_one_weight_is_refused(folders: Path, tmp_path: Path, kind: str, lost: str) -> None:
@@ -294,7 +321,7 @@ def test_a_pickled_checkpoint_can_run_no_code(folders: Path, tmp_path: Path) -> 
 
 def test_a_model_that_is_none_of_ours_is_refused(folders: Path, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "bert", "auto_map": {"AutoModel": "harm.Model"}}')
-    with pytest.raises(InputError, match="type 'bert', expected one of clip, "):
+    with pytest.raises(InputError, match="type 'bert', expected one of beit, clip, "):
         HubEncoder(str(tmp_path))
     config = json.loads((folders / "dinov2" / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "fp8"}}))

@@ -44,7 +44,8 @@ class SimCLRConfig(Settings):
     reads: tuple[Block, ...] = ("vision", "simclr", "pose")
     """Blocks of features: the general eye, SimCLR, hand-crafted features of poses."""
     encoder: str = "pca"
-    """The general eye, as in the settings of vision: "pca", "beast", an alias or a name on a hub, or a folder."""
+    """The general eye, as in the settings of vision: "beit", as the entry has it, "pca", which needs no download,
+    "beast", another alias or a name on a hub, or a folder."""
     components: int = Field(64, ge=1)
     """Width of the "pca" encoder."""
     crop: Literal["turned", "plain", "frame"] = "turned"
@@ -82,10 +83,9 @@ class SimCLR:
 
     What differs from the entry [3]_: it shows whole frames of 512 pixels to BEiT-large and of 224 to SimCLR on a
     ResNet-50; here every animal has its own crop, SimCLR is a small network on grey crops, and the general eye is
-    what `encoder` names, by default principal components, which need no download. (BEiT itself is not among the kinds
-    of models that `HubEncoder` reads; DINOv2, CLIP or ViT-MAE stand in for it.) Its views may also be flipped upside
-    down, and are cut to hold an animal whole. It then takes a weighted PCA of all blocks, since the challenge allows
-    128 columns, and has distances to places of the cage among its hand-crafted features.
+    what `encoder` names: by default principal components, which need no download, a BEiT where it is "beit". Its views
+    may also be flipped upside down, and are cut to hold an animal whole. It then takes a weighted PCA of all blocks,
+    since the challenge allows 128 columns, and has distances to places of the cage among its hand-crafted features.
 
     Parameters
     ----------

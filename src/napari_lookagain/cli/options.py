@@ -22,7 +22,7 @@ Budget = Annotated[float | None, typer.Option(help="Share of frames to look at, 
 Among = Annotated[str | None, typer.Option(help="window: every window has this budget; recording: the whole has.")]
 Minutes = Annotated[float | None, typer.Option(help="Look for at most so long, at what fits of the budget.", min=0)]
 Encoder = Annotated[
-    str, typer.Option(help="pca, beast, qwen3-vl, dinov2, vit-mae, clip, videomae, a hub name, a folder.")
+    str, typer.Option(help="pca, beast, qwen3-vl, dinov2, vit-mae, clip, videomae, beit, a hub name, a folder.")
 ]
 Preset = Annotated[
     str,

@@ -7,6 +7,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import ceil
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,10 +40,16 @@ class _Family:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     key_mapping: dict[str, str] = field(default_factory=dict)
 
+    norm: str = ""  # norm of the last layer where the tower itself leaves the patches without it
 
 # Without its key mapping Qwen3-VL's tower would find none of its weights and stay random.
 _QWEN = _Family("Qwen3VLVisionModel", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), {r"^model\.visual\.": ""})
-_CLIP = _Family("CLIPVisionModel", (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+_CLIP = _Family(
+    "CLIPVisionModel",
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
+    norm="post_layernorm",
+)
 _FAMILIES = {
     "qwen3_vl": _QWEN,
     "qwen3_vl_vision": _QWEN,
@@ -50,6 +57,7 @@ _FAMILIES = {
     "clip_vision_model": _CLIP,
     "dinov2": _Family("Dinov2Model"),
     "vit_mae": _Family("ViTMAEModel"),
+    "beit": _Family("BeitModel", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), norm="pooler.layernorm"),
     "videomae": _Family("VideoMAEModel"),
 }
 
@@ -58,7 +66,8 @@ class HubEncoder:
     """Frozen vision part of a model of the hub: `MeanPool(f_vision(I))` over patch tokens (Eq. 7), or the tokens.
 
     Qwen3-VL gives the mean of the merged patches that its language model would read (2048 features for the 2B, the
-    paper's encoder); DINOv2 and ViT-MAE their last layer, normed; CLIP likewise, by the norm of its class token.
+    paper's encoder); DINOv2 and ViT-MAE their last layer, normed; CLIP likewise, by the norm of its class token, and
+    BEiT by that of its pooled patches.
     VideoMAE needs a clip of 16 frames and gets the one frame 16 times: it sees no motion. The paper does not state at
     which size frames are encoded; each model gets the size its own preprocessing names.
 
@@ -67,8 +76,8 @@ class HubEncoder:
     Parameters
     ----------
     name
-        Name on the hub, local folder in the hub's layout, or one of the aliases "qwen3-vl", "dinov2", "vit-mae", "clip"
-        and "videomae".
+        Name on the hub, local folder in the hub's layout, or one of the aliases "qwen3-vl", "dinov2", "vit-mae",
+        "clip", "videomae" and "beit".
     device
         Where the encoder works, as torch names it.
 
@@ -162,7 +171,9 @@ class HubEncoder:
             return tokens[:, 0] if cls else tokens[:, 1:]
         tokens = model(pixels).last_hidden_state
         tokens = tokens[:, 0] if cls else tokens[:, 1:]
-        return tokens if self._model_type == "dinov2" else model.post_layernorm(tokens)
+        name = _FAMILIES[self._model_type].norm
+        norm = attrgetter(name)(model) if name else None  # a BEiT that pools by its class token norms all tokens
+        return tokens if norm is None else norm(tokens)
 
     def _digest(self, config: dict[str, Any]) -> str:
         """Digest of everything that features depend on: the same on every device, whatever file the weights came in."""

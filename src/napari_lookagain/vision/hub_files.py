@@ -16,6 +16,7 @@ ALIASES = {
     "vit-mae": "facebook/vit-mae-base",
     "clip": "openai/clip-vit-base-patch16",
     "videomae": "MCG-NJU/videomae-base",
+    "beit": "microsoft/beit-base-patch16-224-pt22k-ft22k",
 }
 _CONFIGS = ("config.json", "preprocessor_config.json")
 _SAFETENSORS = ("model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")

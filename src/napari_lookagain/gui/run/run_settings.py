@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QGridLayout, QLabel, QSpinBox
 from napari_lookagain.config import Config, Preset, Scope
 from napari_lookagain.gui.fields import PercentField
 
-ENCODERS = ("pca", "beast", "dinov2", "vit-mae", "clip", "videomae", "qwen3-vl")
+ENCODERS = ("pca", "beast", "dinov2", "vit-mae", "clip", "videomae", "beit", "qwen3-vl")
 _NARROW = 95
 _DEVICES = ("auto", "cpu", "cuda", "mps")
 _SCOPES: dict[str, Scope] = {"each window": "window", "the whole recording": "recording"}
