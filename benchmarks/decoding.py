@@ -1,7 +1,8 @@
 """What it costs to decode some of the frames of a video: processor time per frame of the video, whether wanted or not.
 
 Prints the median of several passes, beside the raw decode floor measured among them: every frame decoded in order by
-FFmpeg through PyAV, none made into an array.
+FFmpeg through PyAV, none made into an array. Then what several threads gain that decode and cut whole frames for an
+encoder that takes no time: time on the clock, so other work on the machine shows.
 
     OMP_NUM_THREADS=1 python benchmarks/decoding.py VIDEO
 """
@@ -17,9 +18,15 @@ from pathlib import Path
 import av
 import numpy as np
 
+from napari_lookagain.progress import drain
+from napari_lookagain.session import new_session
 from napari_lookagain.video import Video
+from napari_lookagain.vision.crops import Crops
+from napari_lookagain.vision.encoder import What
+from napari_lookagain.vision.look import look
 
 RUN = 32
+IMAGES = {"grey, 48 pixels": (True, 48), "color, 224 pixels": (False, 224)}
 
 
 def main() -> None:
@@ -27,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("video", type=Path)
     parser.add_argument("--passes", type=int, default=3)
+    parser.add_argument("--decoders", type=int, default=2, help="threads that are compared with one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder) / "packets.npz"
@@ -41,6 +49,12 @@ def main() -> None:
         print(f"| {name} | {decoded / n:.0%} | {' | '.join(f'{cost:.2f}' for cost in costs)} |")
     print(f"| raw decode floor | 100% | {floor:.2f} | | |")
     print(f"\nOpening it: {first:.1f} ms when it is read through, {again:.1f} ms with its packet index kept.")
+    print(f"\n| a quarter of the frames, ms of time | 1 thread | {options.decoders} threads | ratio, pass by pass |")
+    print("|---|---|---|---|")
+    for name, (grey, size) in IMAGES.items():
+        one, several = compare(options.video, Blank(grey, size), options.decoders, options.passes)
+        ratios = ", ".join(f"{ratio:.2f}" for ratio in one / several)
+        print(f"| {name} | {np.median(one) / n:.2f} | {np.median(several) / n:.2f} | {ratios} |")
 
 
 def measure(video: Video, passes: int) -> tuple[float, list[tuple[str, int, float, float, float]]]:
@@ -69,6 +83,37 @@ def patterns(n: int) -> Iterator[tuple[str, np.ndarray]]:
     starts = RUN * np.sort(rng.choice(n // RUN, n // RUN // 4, replace=False))
     yield f"25 % in runs of {RUN}", np.concatenate([np.arange(start, start + RUN) for start in starts])
     yield "100 %", np.arange(n)
+
+
+class Blank:
+    """An encoder that takes no time."""
+
+    kind = name = fingerprint = "blank"
+    width, n_patches = 1, 0
+
+    def __init__(self, grey: bool, size: int) -> None:
+        self.grey, self.size = grey, size
+
+    def encode(self, images: np.ndarray, what: What = "mean") -> np.ndarray:
+        """One 0 for every image."""
+        return np.zeros((len(images), 1), np.float32)
+
+    def save(self, folder: Path) -> None:
+        """Nothing to write."""
+
+
+def compare(path: Path, encoder: Blank, decoders: int, passes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Milliseconds that a look at a quarter of the frames takes with one thread and with several, (passes,) each."""
+    session = new_session(video=path)
+    crops = Crops(session, "frame", size=encoder.size)
+    looked = np.random.default_rng(0).random((session.n_frames, 1)) < 0.25
+    took: dict[int, list[float]] = {1: [], decoders: []}
+    for _ in range(passes):  # in turns
+        for threads, times in took.items():
+            start = time.perf_counter()
+            drain(look(session, encoder, crops, looked, decoders=threads))
+            times.append((time.perf_counter() - start) * 1000)
+    return np.array(took[1]), np.array(took[decoders])
 
 
 def _take(path: Path, frames: np.ndarray, way: dict[str, bool]) -> int:

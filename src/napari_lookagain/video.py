@@ -45,6 +45,9 @@ class Video:
         Pixels, as stored: a rotation noted in the file is not applied.
     variable_frame_rate : bool
         True when some frame stands more than half a frame away from index / `fps`. Opening warns of it.
+    keyframes : np.ndarray
+        (G,) int64, in rising order, the first one 0: the frames that decoding can start at. For any frame, those from
+        the last of these on have to be decoded, except where no other refers to them.
     decoded, converted : int
         Frames that left the decoder, and frames made into arrays, since the video was opened.
 
@@ -65,6 +68,7 @@ class Video:
             keep_index(self._index, Path(index), self.path)
         self.fps, off = self._index.rate.tolist()
         self.n_frames = len(self._index.start)
+        self.keyframes = np.sort(np.unique(self._index.start, return_index=True)[1])  # the first to need each packet
         self.variable_frame_rate = off > 0
         self.decoded = 0
         self.converted = 0

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import av
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -36,16 +37,19 @@ def brightness(rows: np.ndarray) -> np.ndarray:
     return np.where(animals == 0, 40 + 3 * frames, 230 - 3 * frames)
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("video") / "video.mp4"
-    writer = imageio_ffmpeg.write_frames(str(path), (W, H), pix_fmt_in="gray", fps=25, output_params=["-g", "20"])
+def write(path: Path, *parameters: str) -> Path:
+    writer = imageio_ffmpeg.write_frames(str(path), (W, H), pix_fmt_in="gray", fps=25, output_params=list(parameters))
     writer.send(None)
     for i in range(T):
         levels = brightness(np.array([[i, 0], [i, 1]]))
         writer.send(np.repeat(np.repeat(levels, W // 2)[None], H, axis=0).astype(np.uint8).tobytes())
     writer.close()
     return path
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("video") / "video.mp4", "-g", "20")
 
 
 class Recording(Session):
@@ -64,6 +68,10 @@ class Recording(Session):
 
 @pytest.fixture
 def session(video: Path) -> Recording:
+    return recording_of(video)
+
+
+def recording_of(video: Path) -> Recording:
     keypoints = np.tile(PLACES[None, :, None] + np.array([[-8, 0], [8, 0]]), (T, 1, 1, 1)).astype(np.float32)
     return Recording(
         recording="video",
@@ -89,6 +97,7 @@ class Brightness:
 
     def __init__(self, grey: bool = False) -> None:
         self.grey = grey
+        self.device = "cpu"
         self.batches: list[int] = []
 
     def encode(self, images: np.ndarray, what: What = "mean") -> np.ndarray:
@@ -165,13 +174,14 @@ def test_a_larger_budget_repeats_no_look(session: Recording, tmp_path: Path) -> 
     assert_allclose(cache.read(rows)[:, 0], brightness(rows), atol=1.2)
 
 
-def test_a_run_that_is_cancelled_resumes(session: Recording, tmp_path: Path) -> None:
+@pytest.mark.parametrize("decoders", [1, 3])
+def test_a_run_that_is_cancelled_resumes(session: Recording, tmp_path: Path, decoders: int) -> None:
     looked, whole = np.ones((T, 2), bool), FeatureCache(tmp_path, "whole", (T, 2, 2))
     drain(look(session, Brightness(), Crops(session, size=16), looked, whole))
     cache = FeatureCache(tmp_path, "key", (T, 2, 2))
     threads = threading.active_count()
-    run = look(session, Brightness(), Crops(session, size=16), looked, cache, batch=6)
-    progress = next(progress for progress in run if progress.done == 36)
+    run = look(session, Brightness(), Crops(session, size=16), looked, cache, batch=6, decoders=decoders)
+    progress = next(progress for progress in run if progress.done >= 36)
     run.close()
     assert threading.active_count() == threads
     with pytest.raises(ValueError):
@@ -198,6 +208,80 @@ def test_an_error_ends_the_decoding_and_keeps_what_was_encoded(session: Recordin
     assert len(cache.missing(np.argwhere(np.ones((T, 2))))) == 2 * T - 18
     with pytest.raises(ValueError):
         session.opened[-1].frame(0)  # it was closed
+
+
+class Together(Crops):
+    """Crops of which nothing is cut before so many threads want to cut."""
+
+    def __init__(self, session: Session, threads: int) -> None:
+        super().__init__(session, size=16)
+        self.threads: set[int] = set()
+        self._barrier = threading.Barrier(threads)
+
+    def cut(self, frame: np.ndarray, index: int, animal: int) -> np.ndarray:
+        if threading.get_ident() not in self.threads:
+            self.threads.add(threading.get_ident())
+            self._barrier.wait(30)
+        return super().cut(frame, index, animal)
+
+
+class Company(Brightness):
+    """An encoder by whose features one can tell what was encoded together."""
+
+    def encode(self, images: np.ndarray, what: What = "mean") -> np.ndarray:
+        return (means := super().encode(images, what)) + means.sum(0)
+
+
+GOPS = {
+    "closed": ["-g", "6", "-bf", "2"],
+    "open": ["-bf", "3", "-x264-params", "keyint=6:open-gop=1:b-adapt=0:scenecut=0"],
+    "one": ["-g", "1000", "-sc_threshold", "0"],
+}
+
+
+@pytest.mark.parametrize("gops", GOPS)
+def test_any_number_of_decoders_sees_the_same(tmp_path: Path, gops: str) -> None:
+    video, looked, seen = write(tmp_path / "video.mp4", *GOPS[gops]), some_looks(share=0.8), []
+    for decoders in (1, 2, 3):
+        session, busy = recording_of(video), 1 if gops == "one" else decoders
+        crops = Together(session, busy)
+        features = drain(look(session, Company(), crops, looked, batch=2, decoders=decoders))
+        seen.append(features.read(np.argwhere(looked)))
+        assert len(crops.threads) == busy
+        assert session.converted == [looked.any(1).sum()]
+        assert gops == "open" or session.opened[0].decoded <= T  # nothing twice
+    assert_array_equal(seen[1:], seen[:1] * 2)
+
+
+def test_an_encoder_on_a_gpu_is_given_more_decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)), raising=False)
+    session, encoder = recording_of(write(tmp_path / "video.mp4", *GOPS["closed"])), Brightness()
+    for device, threads in {"cpu": 1, "mps:0": 3}.items():
+        encoder.device = device
+        crops = Together(session, threads)
+        drain(look(session, encoder, crops, np.ones((T, 2), bool), batch=1))
+        assert len(crops.threads) == threads
+
+
+@pytest.mark.parametrize("decoders", [1, 3])
+def test_a_damaged_stretch_is_named_and_what_was_seen_is_kept(tmp_path: Path, decoders: int) -> None:
+    video = write(tmp_path / "video.mp4", "-g", "20", "-sc_threshold", "0")
+    with av.open(str(video)) as container:
+        position, size = [(p.pos, p.size) for p in container.demux(video=0) if p.size][25]
+    content = video.read_bytes()  # the hole is in the second group of pictures, of the frames 20 to 39
+    (tmp_path / "hole.mp4").write_bytes(content[:position] + bytes(size) + content[position + size :])
+    session, looked = recording_of(tmp_path / "hole.mp4"), np.ones((T, 2), bool)
+    cache, running = FeatureCache(tmp_path, "key", (T, 2, 2), "float32"), threading.active_count()
+    with pytest.raises(InputError, match=r"Frame \d+ of .*hole.mp4 is damaged") as caught:
+        drain(look(session, Brightness(), Crops(session, size=16), looked, cache, batch=2, decoders=decoders))
+    assert threading.active_count() == running
+    looked[tuple(cache.missing(np.argwhere(looked)).T)] = False
+    first = int(str(caught.value).split()[1])
+    assert 20 < first < 40
+    assert not looked[first:40].any()
+    assert decoders > 1 or looked[:first].all()
+    rows = np.argwhere(looked)
+    assert_allclose(cache.read(rows)[:, 0], brightness(rows), atol=1.2)
 
 
 def test_an_error_of_the_video_reaches_the_caller(session: Recording) -> None:

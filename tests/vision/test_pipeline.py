@@ -48,7 +48,7 @@ def no_thread_is_left() -> bool:
 
 def test_items_come_in_order_from_another_thread() -> None:
     numbers = Numbers(100)
-    assert [i for i in work_ahead(iter(numbers)) if i is not None] == list(range(100))
+    assert [i for i in work_ahead([iter(numbers)]) if i is not None] == list(range(100))
     assert numbers.closed
     assert numbers.thread != threading.get_ident()
     assert no_thread_is_left()
@@ -56,7 +56,7 @@ def test_items_come_in_order_from_another_thread() -> None:
 
 def test_it_works_ahead_but_not_further() -> None:
     numbers = Numbers(100)
-    with closing(work_ahead(iter(numbers), ahead=2)) as ready:
+    with closing(work_ahead([iter(numbers)], ahead=2)) as ready:
         assert next(i for i in ready if i is not None) == 0
         assert numbers.far.wait(PATIENCE)  # one was taken, two wait, and one waits for room
         assert numbers.made == 4
@@ -67,7 +67,7 @@ def test_it_works_ahead_but_not_further() -> None:
 def test_an_error_is_raised_after_the_items_before_it() -> None:
     got: list[int] = []
     with pytest.raises(ValueError, match="damaged"):
-        got.extend(i for i in work_ahead(iter(Numbers(100, fails_at=3))) if i is not None)
+        got.extend(i for i in work_ahead([iter(Numbers(100, fails_at=3))]) if i is not None)
     assert got == [0, 1, 2]
     assert no_thread_is_left()
 
@@ -79,7 +79,7 @@ def test_who_waits_is_told_that_nothing_is_ready() -> None:
         assert go.wait(PATIENCE)
         yield 7
 
-    ready = work_ahead(slow(), beat=0.001)
+    ready = work_ahead([slow()], beat=0.001)
     assert next(ready) is None
     go.set()
     assert [i for i in ready if i is not None] == [7]
@@ -87,13 +87,63 @@ def test_who_waits_is_told_that_nothing_is_ready() -> None:
 
 def test_what_is_left_early_ends_and_is_closed() -> None:
     numbers = Numbers(10**9)
-    ready = work_ahead(iter(numbers), ahead=1)
+    ready = work_ahead([iter(numbers)], ahead=1)
     assert next(i for i in ready if i is not None) == 0
     with pytest.raises(KeyError):
         ready.throw(KeyError)
     assert numbers.closed
     assert no_thread_is_left()
-    list(zip([1], work_ahead(iter(Numbers(10**9))), strict=False))  # left to the garbage collector
+    list(zip([1], work_ahead([iter(Numbers(10**9))]), strict=False))  # left to the garbage collector
+    assert no_thread_is_left()
+
+
+def test_several_threads_give_all_items_of_all_parts() -> None:
+    parts = [Numbers(n) for n in (30, 0, 7, 1, 50)]
+    got = [i for i in work_ahead(map(iter, parts), workers=3) if i is not None]
+    assert sorted(got) == sorted(i for part in parts for i in range(part.n))
+    assert all(part.closed for part in parts if part.n)
+    assert no_thread_is_left()
+    assert list(work_ahead([], workers=3)) == []
+
+
+def test_several_threads_work_at_once_and_share_one_bound() -> None:
+    made, together = threading.Semaphore(0), threading.Barrier(3)
+
+    def part() -> Generator[int, None, None]:
+        together.wait(PATIENCE)  # no thread is here before all are
+        for i in range(100):
+            made.release()
+            yield i
+
+    with closing(work_ahead((part() for _ in range(5)), workers=3, ahead=2)) as ready:
+        assert next(i for i in ready if i is not None) == 0
+        for _ in range(1 + 2 + 3):  # one was taken, two wait, and each thread holds one
+            assert made.acquire(timeout=PATIENCE)
+        assert not made.acquire(timeout=0.05)
+    assert no_thread_is_left()
+
+
+def test_an_error_of_one_thread_ends_all() -> None:
+    parts = [Numbers(10**9), Numbers(10**9, fails_at=3), Numbers(10**9)]
+    with pytest.raises(ValueError, match="damaged"):
+        for _ in work_ahead(map(iter, parts), workers=3):
+            pass
+    assert parts[1].closed
+    assert all(part.closed for part in parts if part.made)
+    assert no_thread_is_left()
+
+
+def test_an_error_of_whoever_gives_the_parts_is_raised() -> None:
+    numbers = Numbers(5)
+
+    def parts() -> Generator[Generator[int, None, None], None, None]:
+        yield iter(numbers)
+        raise ValueError("damaged")
+
+    got: list[int] = []
+    with pytest.raises(ValueError, match="damaged"):
+        got.extend(i for i in work_ahead(parts()) if i is not None)
+    assert got == list(range(5))
     assert no_thread_is_left()
 
 

@@ -23,6 +23,7 @@ from napari_lookagain.files import atomic_path
 from napari_lookagain.progress import Progress, drain
 from napari_lookagain.vision.beast import Beast, BeastShape, normalize_pixels
 from napari_lookagain.vision.encoder import Precision, What
+from napari_lookagain.vision.placement import to_device
 from napari_lookagain.vision.precision import takes_bfloat16
 
 _SHAPE, _WEIGHTS = "beast.json", "encoder.safetensors"
@@ -102,6 +103,11 @@ class BeastEncoder:
     def grey(self) -> bool:
         """Whether it takes grey images."""
         return self.shape.channels == 1
+
+    @property
+    def device(self) -> str:
+        """Where it computes, as torch names it."""
+        return str(self.mean.device)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -203,8 +209,7 @@ class BeastEncoder:
 
     def _tokens(self, images: np.ndarray) -> Tensor:
         """Class token and patches (N, 1 + P, D_v) of a few images (N, S, S[, 3]) uint8."""
-        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.mean.device)
-        pixels = normalize_pixels(pixels, self.mean, self.std).to(self._dtype)
+        pixels = normalize_pixels(to_device(images, self.mean.device), self.mean, self.std).to(self._dtype)
         # ViT-MAE shuffles patches by this noise even when it hides none; rising noise keeps them in order.
         order = torch.arange(self.n_patches, device=self.mean.device).expand(len(pixels), -1)
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):

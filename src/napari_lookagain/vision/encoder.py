@@ -80,6 +80,15 @@ class ChoosesPrecision(Protocol):
         """
 
 
+@runtime_checkable
+class OnDevice(Protocol):
+    """A vision encoder that may compute elsewhere than on the CPU."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes, as torch names it."""
+
+
 def save_encoder(encoder: VisionEncoder, folder: str | Path) -> None:
     """Keep an encoder in a folder, as `encoder.json` beside the weights it alone has.
 

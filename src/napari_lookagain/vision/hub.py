@@ -26,6 +26,7 @@ from napari_lookagain.vision.hub_files import (
     read_model_config,
     refuse_missing,
 )
+from napari_lookagain.vision.placement import to_device
 from napari_lookagain.vision.precision import takes_bfloat16
 
 _WITHOUT_CLASS_TOKEN = ("qwen3_vl", "qwen3_vl_vision", "videomae")
@@ -39,8 +40,8 @@ class _Family:
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)  # where the checkpoint does not say: ImageNet's
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     key_mapping: dict[str, str] = field(default_factory=dict)
-
     norm: str = ""  # norm of the last layer where the tower itself leaves the patches without it
+
 
 # Without its key mapping Qwen3-VL's tower would find none of its weights and stay random.
 _QWEN = _Family("Qwen3VLVisionModel", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), {r"^model\.visual\.": ""})
@@ -56,8 +57,8 @@ _FAMILIES = {
     "clip": _CLIP,
     "clip_vision_model": _CLIP,
     "dinov2": _Family("Dinov2Model"),
-    "vit_mae": _Family("ViTMAEModel"),
     "beit": _Family("BeitModel", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), norm="pooler.layernorm"),
+    "vit_mae": _Family("ViTMAEModel"),
     "videomae": _Family("VideoMAEModel"),
 }
 
@@ -109,6 +110,11 @@ class HubEncoder:
         self.fingerprint = self._digest(config)
         self._autocast = False
 
+    @property
+    def device(self) -> str:
+        """Where it computes, as torch names it."""
+        return str(self._mean.device)
+
     def encode(self, images: np.ndarray, what: What = "mean") -> np.ndarray:
         """Encode color images (N, S, S, 3) uint8, resized to `size` where S differs; see `VisionEncoder.encode`.
 
@@ -127,9 +133,8 @@ class HubEncoder:
         shape = (self.n_patches, self.width) if what == "patches" else (self.width,)
         features = np.empty((len(images), *shape), np.float32)
         for start in range(0, len(images), _AT_ONCE):
-            some = torch.from_numpy(np.ascontiguousarray(images[start : start + _AT_ONCE]))
             with torch.inference_mode():
-                pixels = self._pixels(some)
+                pixels = self._pixels(to_device(images[start : start + _AT_ONCE], self._mean.device))
                 with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
                     tokens = self._tokens(pixels, what == "cls")
                 tokens = tokens.float()
@@ -149,7 +154,7 @@ class HubEncoder:
 
     def _pixels(self, images: Tensor) -> Tensor:
         """Resize and normalize (N, S, S, 3) uint8 into (N, 3, size, size)."""
-        pixels = images.to(self._mean.device).permute(0, 3, 1, 2).float()
+        pixels = images.permute(0, 3, 1, 2).float()
         if pixels.shape[-1] != self.size:
             pixels = interpolate(pixels, (self.size, self.size), mode="bicubic", antialias=True)
             pixels = pixels.round().clamp(0, 255)  # the models were trained on images resized as bytes

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import closing
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,20 @@ from napari_lookagain.features import trusted
 from napari_lookagain.progress import Progress
 from napari_lookagain.vision.cache import FeatureCache, FeatureMemory, Features
 from napari_lookagain.vision.crops import Crops
-from napari_lookagain.vision.encoder import ChoosesPrecision, VisionEncoder, What
+from napari_lookagain.vision.encoder import ChoosesPrecision, OnDevice, VisionEncoder, What
 from napari_lookagain.vision.on_the_fly import OnTheFly, Seen
 from napari_lookagain.vision.pipeline import Writer, work_ahead
 
 if TYPE_CHECKING:
     from napari_lookagain.config import Config
     from napari_lookagain.session import Session
+    from napari_lookagain.video import Video
 
 _SPAN = 1 << 16  # frames whose rows are listed at a time
+_BATCHES = 8  # that a stretch of the video holds, at least: the last one of every stretch is not full
+_MOST_DECODERS = 8
+
+Batch = tuple[np.ndarray, np.ndarray]  # rows (N, 2) of frame and animal, and their images (N, S, S[, 3])
 
 
 def open_features(session: Session, encoder: VisionEncoder, crops: Crops, what: What = "mean") -> FeatureCache | None:
@@ -81,12 +87,12 @@ def look(
     cache: FeatureCache | None = None,
     what: What = "mean",
     batch: int = 16,
+    decoders: int | None = None,
 ) -> Generator[Progress, None, Features]:
     """Encode the video where it is looked at: `v_raw = MeanPool(f_vision(I_t))` (Eq. 7), or what pooling would read.
 
     Only frames at which something is missing are decoded, each once for all its animals; no video is opened when
-    nothing is. One thread decodes and cuts, a few batches ahead of the caller's, which encodes. A run that is cancelled
-    resumes where it was, one that is killed a second or a batch earlier.
+    nothing is. A run that is cancelled resumes where it was, one that is killed a second or a batch earlier.
 
     Parameters
     ----------
@@ -96,8 +102,9 @@ def look(
         Where to look, (T, A) bool.
     cache
         Where features are kept; without one they are held in memory.
-    what, batch
-        What the encoder gives (patches as one row of P · D_v numbers), and images encoded together, across frames.
+    what, batch, decoders
+        What the encoder gives (patches as one row of P · D_v numbers), images encoded together, and threads that decode
+        and cut, whose number changes no feature: by default 1, for a GPU one less than there are cores, at most 8.
 
     Yields
     ------
@@ -116,20 +123,19 @@ def look(
     """
     if looked.shape != (session.n_frames, session.n_animals):
         raise InputError(f"Looks are of shape {looked.shape}, expected {session.n_frames, session.n_animals}.")
-    shape = _shape(session, encoder, crops, what)
-    features: Features = FeatureMemory(shape, np.argwhere(looked)) if cache is None else cache
+    features: Features = cache or FeatureMemory(_shape(session, encoder, crops, what), np.argwhere(looked))
     missing = _missing(features, looked)
     done, total = 0, int(missing.sum())
     if total == 0:
         return features
     if cache is not None:
         cache.reserve(total)
-    with closing(work_ahead(_batches(session, encoder.grey, crops, missing, batch))) as ready, Writer(features) as kept:
-        for item in ready:
+    ahead = _made_ahead(session, encoder, crops, missing, batch, decoders or _decoders(encoder))
+    with closing(ahead), Writer(features) as kept:
+        for item in ahead:
             if item is not None:
                 rows, images = item
-                encoded = encoder.encode(images, what)  # (N, D_v), or (N, P, D_v)
-                kept.write(rows, encoded.reshape(len(rows), -1))
+                kept.write(rows, encoder.encode(images, what).reshape(len(rows), -1))  # patches flat
                 done += len(rows)
             yield Progress(done, total, "looking at the video")
     return features
@@ -149,24 +155,75 @@ def _missing(features: Features, looked: np.ndarray) -> np.ndarray:
     return missing
 
 
+def _device(encoder: VisionEncoder) -> str:
+    return encoder.device.partition(":")[0] if isinstance(encoder, OnDevice) else "cpu"
+
+
+def _stacker(encoder: VisionEncoder) -> Callable[[list[np.ndarray]], np.ndarray]:
+    if _device(encoder) != "cuda":
+        return np.stack
+    from napari_lookagain.vision.placement import stack_pinned
+
+    return stack_pinned
+
+
+def _decoders(encoder: VisionEncoder) -> int:
+    if _device(encoder) == "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(cores - 1, _MOST_DECODERS))
+
+
+def _made_ahead(
+    session: Session, encoder: VisionEncoder, crops: Crops, missing: np.ndarray, batch: int, decoders: int
+) -> Generator[Batch | None, None, None]:
+    """Batches of all that is missing, made in threads, and None while there is none; the video outlives the threads."""
+    with ExitStack() as opened:
+        parts = _parts(opened, session, encoder, crops, missing, batch)
+        yield from opened.enter_context(closing(work_ahead(parts, decoders)))
+
+
+def _parts(
+    opened: ExitStack, session: Session, encoder: VisionEncoder, crops: Crops, missing: np.ndarray, batch: int
+) -> Iterator[Generator[Batch, None, None]]:
+    """Part (T, A) bool into stretches of the video, which `opened` closes, and give the batches of each.
+
+    They are the same however many threads make them: how features are rounded depends on what is encoded together.
+    """
+    video = opened.enter_context(session.open_video())
+    crops.affine(0, 0)  # where all crops lie is found here, once, and not by every thread
+    frames = np.flatnonzero(missing.any(1))
+    group = np.searchsorted(video.keyframes, frames, side="right")  # of pictures, decoded from one keyframe
+    for stretch in _stretches(group, missing[frames].sum(1), _BATCHES * batch):
+        yield _batches(video, encoder, crops, missing, frames[stretch], batch)
+
+
+def _stretches(group: np.ndarray, images: np.ndarray, least: int) -> Iterator[slice]:
+    """Part frames, of which group and number of images are given, (F,) each, into whole groups of enough images."""
+    made, begin, before = images.cumsum(), 0, 0
+    for cut in (np.flatnonzero(np.diff(group)) + 1).tolist():
+        if made[cut - 1] - before >= least:
+            yield slice(begin, cut)
+            begin, before = cut, made[cut - 1]
+    yield slice(begin, len(group))
+
+
 def _batches(
-    session: Session, grey: bool, crops: Crops, missing: np.ndarray, batch: int
-) -> Generator[tuple[np.ndarray, np.ndarray], None, None]:
-    """Decode every frame of (T, A) bool once: rows (N, 2), in order, and the images of these animals there."""
+    video: Video, encoder: VisionEncoder, crops: Crops, missing: np.ndarray, frames: np.ndarray, batch: int
+) -> Generator[Batch, None, None]:
+    """Decode every frame once: rows (N, 2), in order, and the images of the animals that are missing there."""
     rows: list[tuple[int, int]] = []
     images: list[np.ndarray] = []
-    with session.open_video() as video:
-        for start in range(0, len(missing), _SPAN):
-            frames = np.flatnonzero(missing[start : start + _SPAN].any(1)) + start
-            for index, frame in video.frames(frames, grey=grey, view=True):
-                for animal in np.flatnonzero(missing[index]).tolist():
-                    rows.append((index, animal))
-                    images.append(crops.cut(frame, index, animal))
-                    if len(rows) == batch:
-                        yield np.array(rows), np.stack(images)
-                        rows, images = [], []
+    stack = _stacker(encoder)
+    for index, frame in video.frames(frames, grey=encoder.grey, view=True):
+        for animal in np.flatnonzero(missing[index]).tolist():
+            rows.append((index, animal))
+            images.append(crops.cut(frame, index, animal))
+            if len(rows) == batch:
+                yield np.array(rows), stack(images)
+                rows, images = [], []
     if rows:
-        yield np.array(rows), np.stack(images)
+        yield np.array(rows), stack(images)
 
 
 def _shape(session: Session, encoder: VisionEncoder, crops: Crops, what: What) -> tuple[int, int, int]:

@@ -47,7 +47,7 @@ class OnTheFly:
         rows = np.asarray(rows, dtype=np.int64).reshape(-1, 2)
         width = self._encoder.width * (self._encoder.n_patches if self._what == "patches" else 1)
         out = np.empty((len(rows), width), np.float32)
-        with closing(work_ahead(self._batches(rows))) as ready:
+        with closing(work_ahead([self._batches(rows)])) as ready:
             for item in ready:
                 if item is not None:
                     places, images = item

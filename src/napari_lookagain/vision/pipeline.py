@@ -1,10 +1,11 @@
-"""Decoding, encoding and keeping at the same time: work ahead in a thread, and results written many at once."""
+"""Decoding, encoding and keeping at the same time: work ahead in threads, and results written many at once."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from queue import Empty, Queue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import monotonic
 from types import TracebackType
 from typing import TypeVar
@@ -20,43 +21,48 @@ _HELD_SECONDS = 1.0  # of work that is lost when the process is killed
 
 
 def work_ahead(
-    items: Generator[Item, None, None], ahead: int = 4, beat: float = 0.1
+    parts: Iterable[Generator[Item, None, None]], workers: int = 1, ahead: int = 4, beat: float = 0.1
 ) -> Generator[Item | None, None, None]:
-    """Give what a generator gives, which runs in a thread of its own and is up to so many items ahead.
+    """Give what some generators give, which run in threads and are up to so many items ahead.
 
-    Close it (`contextlib.closing`) to be sure that the thread is gone: it ends at its next item, and closes `items`.
+    Items of one generator keep their order; those of several come as they are made. Close it (`contextlib.closing`) to
+    be sure that the threads are gone: each ends at its next item, and closes the generator it runs.
 
     Parameters
     ----------
-    items
-        Run in the thread from its first to its last line. An error it raises is raised here, after the items before.
-    ahead
-        Items made but not yet asked for; the thread waits when there are so many.
+    parts
+        Each is run by one thread from its first to its last line. The next one is asked for when a thread is free, by
+        one thread at a time. An error they raise is raised here, after the items made before it.
+    workers, ahead
+        Threads, and items made but not yet asked for; beside these, each thread holds one when it has to wait.
     beat
         Seconds after which None is given while no item is ready, so that whoever waits can tell of it.
     """
     ready: Queue[tuple[Item | None, BaseException | None]] = Queue(ahead)
-    stop = Event()
+    waiting, turn, stop = iter(parts), Lock(), Event()
+
+    def take() -> Generator[Item, None, None] | None:
+        with turn:
+            return next(waiting, None)
 
     def work() -> None:
-        error: BaseException | None = None
+        error = None
         try:
-            for item in items:
-                ready.put((item, None))
-                if stop.is_set():
-                    break
-        except BaseException as raised:  # it is raised where the items are asked for
-            error = raised
-        try:
-            items.close()
+            while not stop.is_set() and (part := take()) is not None:
+                with closing(part):
+                    for item in part:
+                        ready.put((item, None))
+                        if stop.is_set():
+                            break
         except BaseException as raised:
-            error = error or raised
+            error = raised  # to be raised where the items are asked for
         ready.put((None, error))
 
-    thread = Thread(target=work, name="lookagain-ahead", daemon=True)
-    thread.start()
+    threads = [Thread(target=work, name="lookagain-ahead", daemon=True) for _ in range(workers)]
     try:
-        while True:
+        for thread in threads:
+            thread.start()
+        while workers:
             try:
                 item, error = ready.get(timeout=beat)
             except Empty:
@@ -65,14 +71,15 @@ def work_ahead(
             if error is not None:
                 raise error
             if item is None:
-                return
-            yield item
+                workers -= 1
+            else:
+                yield item
     finally:
         stop.set()
-        while thread.is_alive():  # it may wait for room
+        while alive := [thread for thread in threads if thread.is_alive()]:  # they may wait for room
             while not ready.empty():
                 ready.get()
-            thread.join(0.01)
+            alive[0].join(0.01)
 
 
 class Writer:
