@@ -23,6 +23,7 @@ def recording(
 ) -> SimpleNamespace:
     """What `Crops` asks of a session, with (T, A, 2) centers and (T, A) headings as given."""
     return SimpleNamespace(
+        path=None,
         recording="test",
         has_keypoints=True,
         n_frames=center.shape[0],

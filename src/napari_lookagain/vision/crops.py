@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from napari_lookagain.errors import InputError
+from napari_lookagain.stretches import scratch
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session
@@ -130,8 +131,10 @@ class Crops:
         """Centers (T, A, 2) float32 and the angles that point up (T, A) float32, without gaps."""
         session = self._session
         assert session.frame_size is not None
-        center = np.empty((session.n_frames, session.n_animals, 2), np.float32)
-        up = np.full((session.n_frames, session.n_animals), np.nan, np.float32)
+        shape = (session.n_frames, session.n_animals)
+        center = scratch((*shape, 2), np.float32, session.path)
+        up = scratch(shape, np.float32, session.path)
+        up[:] = np.nan
         for start in range(0, session.n_frames, _CHUNK):
             stop = start + _CHUNK
             center[start:stop] = session.centers(start, stop)[..., :2]
