@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_lookagain.config import Scope
+from napari_lookagain.decode_cost import needed, reachable
 from napari_lookagain.model.grounding import Spread, select_frames
 from napari_lookagain.model.lookagain import LookAgain
 from napari_lookagain.motion_pass import MotionPass
@@ -25,6 +26,8 @@ def choose_looks(
     *,
     pinned: np.ndarray | None = None,
     muted: np.ndarray | None = None,
+    decode: float = 1.0,
+    keyframes: np.ndarray | None = None,
 ) -> np.ndarray:
     """Where to look, (T, A) bool.
 
@@ -44,36 +47,74 @@ def choose_looks(
     pinned, muted
         (T, A) bool: frames that are looked at before any other, and those that never are. More pinned frames than k
         are all looked at, and nothing else.
+    decode, keyframes
+        Share of the video that may be decoded for looks over the recording, and `Video.keyframes`; without these there
+        is no limit. Looks that would need more are allotted anew, as many of them, among the frames that are worth
+        decoding (`decode_cost.reachable`); where these are fewer, all of them are looked at. What is pinned is looked
+        at whatever it needs.
     """
-    n_animals, n_frames, _ = motion.gate.shape
-    settings, length = model.config.look, model.config.motion.window
-    looked = np.zeros((n_frames, n_animals), bool)
+    looked = np.zeros(motion.gate.shape[1::-1], bool)
     if budget == 0:
         return looked
     torch.manual_seed(model.config.training.seed)  # for select="random"
     valid = np.ones_like(looked) if muted is None else ~muted
-    pinned = looked.copy() if pinned is None else pinned
-    if (scope or settings.scope) == "window":
-        for start in range(0, n_frames, _AT_ONCE * length):
-            span = slice(start, start + _AT_ONCE * length)
-            score, there, wanted = (
-                _in_windows(torch.from_numpy(np.ascontiguousarray(each)), length)
-                for each in (motion.gate[:, span, 0], valid[span].T, pinned[span].T)
-            )
-            chosen = select_frames(score.sigmoid(), there, budget, settings.select, wanted)  # (A, windows, length)
-            looked[span] = chosen.flatten(1)[:, : len(looked[span])].T.numpy()
+    pinned = looked if pinned is None else pinned & valid
+    if (scope or model.config.look.scope) == "window":
+        return _by_window(model, motion, budget, valid, pinned)
+    k = np.ceil(budget * valid.sum(0) - 1e-9).astype(int)  # (A,)
+    looked, gain = _by_recording(model, motion, k, valid, pinned)
+    wanted = np.asarray(looked.any(1))
+    if keyframes is None or needed(wanted, keyframes).sum() <= (most := int(decode * len(wanted) + 1e-9)):
         return looked
-    for animal in range(n_animals):  # one by one, for memory
+    return _by_recording(model, motion, k, valid, pinned, reachable(gain, keyframes, most))[0]
+
+
+def _by_window(
+    model: LookAgain, motion: MotionPass, budget: float, valid: np.ndarray, pinned: np.ndarray
+) -> np.ndarray:
+    """Looks (T, A), as many as allowed in every window."""
+    looked, length = np.zeros_like(valid), model.config.motion.window
+    for start in range(0, len(looked), _AT_ONCE * length):
+        span = slice(start, start + _AT_ONCE * length)
+        score, there, wanted = (
+            _in_windows(torch.from_numpy(np.ascontiguousarray(each)), length)
+            for each in (motion.gate[:, span, 0], valid[span].T, pinned[span].T)
+        )
+        chosen = select_frames(score.sigmoid(), there, budget, model.config.look.select, wanted)  # (A, windows, length)
+        looked[span] = chosen.flatten(1)[:, : len(looked[span])].T.numpy()
+    return looked
+
+
+def _by_recording(
+    model: LookAgain,
+    motion: MotionPass,
+    k: np.ndarray,
+    valid: np.ndarray,
+    pinned: np.ndarray,
+    within: np.ndarray | bool = True,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Looks (T, A), k (A,) of each animal, and what those at a frame gain, (T,) float, inf where one is pinned.
+
+    Looks `within` (T,) bool keep the distances that they would have without a limit, τ = valid frames / 2k: those that
+    can be reached lie far apart.
+    """
+    looked, gain = np.zeros_like(valid), np.zeros(len(valid))
+    select, length = model.config.look.select, model.config.motion.window
+    tau = valid.sum(0) / (2 * np.maximum(k, 1))
+    for animal, most in enumerate(k.tolist()):  # one by one, for memory
         score, there, wanted = (
             torch.from_numpy(np.ascontiguousarray(each))
-            for each in (motion.gate[animal, :, 0], valid[:, animal], pinned[:, animal])
+            for each in (motion.gate[animal, :, 0], valid[:, animal] & within, pinned[:, animal])
         )
-        if settings.select == "spread":
-            chosen = _over_recording(score.sigmoid(), there, wanted, budget, length)
+        score = score.sigmoid()
+        if select == "spread":
+            chosen, gains = _over_recording(score, there, wanted, most, tau[animal], length)
         else:
-            chosen = select_frames(score.sigmoid(), there, budget, settings.select, wanted)
+            chosen = select_frames(score, there, min(most / max(int(there.sum()), 1), 1.0), select, wanted)
+            gains = np.where(chosen, score if select == "topk" else 1.0, 0.0)
         looked[:, animal] = chosen.numpy()
-    return looked
+        gain += np.where(pinned[:, animal], np.inf, gains)
+    return looked, gain
 
 
 def _in_windows(values: Tensor, length: int) -> Tensor:
@@ -81,21 +122,23 @@ def _in_windows(values: Tensor, length: int) -> Tensor:
     return functional.pad(values, (0, -values.shape[-1] % length)).unflatten(-1, (-1, length))
 
 
-def _over_recording(score: Tensor, valid: Tensor, pinned: Tensor, budget: float, length: int) -> Tensor:
-    """Looks of "spread", (T,) bool of all (T,), to the windows in which they gain most.
+def _over_recording(
+    score: Tensor, valid: Tensor, pinned: Tensor, k: int, tau: float, length: int
+) -> tuple[Tensor, np.ndarray]:
+    """Looks of "spread", (T,) bool of all (T,), to the windows in which they gain most, and the gain of each, (T,).
 
     In every window looks are taken one by one, as `select_frames` takes them, and each has a gain. What is kept are the
     k largest gains of all: what a single greedy choice over the whole recording would take, but that looks on both
     sides of a window's edge do not know of each other. Windows whose next gain is too small already are dropped.
     """
-    n_valid = int(valid.sum())
-    k = math.ceil(budget * n_valid - 1e-9)
-    looked = pinned & valid
+    looked, gained = pinned.clone(), np.zeros(len(score))
     left = k - int(looked.sum())
-    if left <= 0 or k == n_valid:
-        return looked if left <= 0 else valid
+    if left <= 0:
+        return looked, gained
+    if k >= int(valid.sum()):
+        return valid, np.where(valid, score, 0.0)
     score, valid, given = (_in_windows(each, length) for each in (score, valid, looked))
-    spread = Spread(score, valid, given, torch.full((len(score),), n_valid / (2 * k)))
+    spread = Spread(score, valid, given, torch.full((len(score),), tau))
     rows = torch.arange(len(score))
     gains, places, least = np.zeros(0, np.float32), np.zeros(0, np.int64), -math.inf
     while True:
@@ -109,5 +152,7 @@ def _over_recording(score: Tensor, valid: Tensor, pinned: Tensor, budget: float,
         if len(gains) >= left:
             least = float(np.partition(gains, -left)[-left])
         spread.take(frame)
-    looked[torch.from_numpy(places[np.argsort(-gains, kind="stable")[:left]])] = True
-    return looked
+    kept = np.argsort(-gains, kind="stable")[:left]
+    looked[torch.from_numpy(places[kept])] = True
+    gained[places[kept]] = gains[kept]
+    return looked, gained

@@ -82,6 +82,9 @@ class LookConfig(Section):
     scope: Scope = "window"
     """◇ What a prediction allots its budget over: every window alone, as in the paper, or the whole recording, so that
     quiet hours give their looks to busy minutes. Training is per window always; the paper does not state another."""
+    decode: float = Field(1.0, gt=0, le=1)
+    """◇ With the scope "recording": at most this share of the video is decoded, and looks go to where most is gained
+    for what has to be decoded. Not in the paper; at 1 there is no limit."""
     fill: Literal["hold", "zero"] = "hold"
     """◇ A frame not looked at holds the nearest look, or is zero as in the paper."""
     noise: Literal["annealed", "paper", "none"] = "annealed"
@@ -92,6 +95,23 @@ class LookConfig(Section):
     terms: tuple[Literal["reliability", "saliency", "semantics"], ...] = ("reliability", "saliency", "semantics")
     """What the gate reads (Eq. 14); leave one out for the paper's ablation."""
     layers: int = Field(2, ge=1)
+
+    def asked(self, scope: Scope | None = None, decode: float | None = None) -> Self:
+        """These settings for a prediction, with what it is given in their place.
+
+        Raises
+        ------
+        InputError
+            When decoding is limited, but every window has a budget of its own.
+        """
+        given = {name: value for name, value in (("scope", scope), ("decode", decode)) if value is not None}
+        look = self.parse({**self.model_dump(), **given})
+        if look.decode < 1 and look.scope == "window":
+            raise InputError(
+                f"At most a share of {look.decode:g} of the video is to be decoded, but every window is to have looks "
+                "of its own; allot them over the recording (--scope recording), or set no limit (--decode 1)."
+            )
+        return look
 
 
 class VisionConfig(Section):
@@ -291,6 +311,23 @@ class Config(Settings):
         return cls.parse(_PRESETS[name]).updated(**changes)
 
 
+def by_section(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """``{"look.select": "topk"}`` as ``{"look": {"select": "topk"}}``.
+
+    Raises
+    ------
+    InputError
+        When a name has no section.
+    """
+    out: dict[str, dict[str, Any]] = {}
+    for name, value in settings.items():
+        section, dot, key = name.partition(".")
+        if not dot:
+            raise InputError(f"The setting {name!r} has no section; expected SECTION.KEY such as look.select.")
+        out.setdefault(section, {})[key] = value
+    return out
+
+
 _QUICK: dict[str, dict[str, Any]] = {
     "motion": {"width": 128, "heads": 4, "layers": 2},
     "vision": {"crop_scale": 2.0},
@@ -311,23 +348,6 @@ _QUICK: dict[str, dict[str, Any]] = {
         "batch": 4,
     },
     "finetune": {
-def by_section(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """``{"look.select": "topk"}`` as ``{"look": {"select": "topk"}}``.
-
-    Raises
-    ------
-    InputError
-        When a name has no section.
-    """
-    out: dict[str, dict[str, Any]] = {}
-    for name, value in settings.items():
-        section, dot, key = name.partition(".")
-        if not dot:
-            raise InputError(f"The setting {name!r} has no section; expected SECTION.KEY such as look.select.")
-        out.setdefault(section, {})[key] = value
-    return out
-
-
         "epochs": 60,
         "learning_rate": 1e-3,
         "final_learning_rate": 1e-5,

@@ -5,17 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import partial
 from hashlib import blake2b
 
 import numpy as np
 import torch
 
 from napari_lookagain.allocation import choose_looks
-from napari_lookagain.config import Scope
+from napari_lookagain.config import LookConfig, Scope
+from napari_lookagain.decode_cost import keyframes_of
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
-from napari_lookagain.looks import LookWishes, wishes_of
+from napari_lookagain.looks import wishes_of
 from napari_lookagain.model.lookagain import LookAgain
 from napari_lookagain.motion_pass import STRIDES, MotionPass, in_batches, make_room, pass_over
 from napari_lookagain.progress import Progress
@@ -36,6 +38,7 @@ def predict(
     *,
     budget: float | None = None,
     scope: Scope | None = None,
+    decode: float | None = None,
     minutes: float | None = None,
     device: str = "auto",
 ) -> Generator[Progress, None, Ethogram]:
@@ -43,7 +46,7 @@ def predict(
 
     Keypoints are read in overlapping windows, the gate scores every frame, k = ceil(budget × frames) of every window
     and animal are decoded and encoded, and the head's outputs are averaged where windows overlap. Nothing of the video
-    is read before the gate has decided. What a person pinned or muted (`looks.LookWishes`) is looked at first, or
+    is decoded before the gate has decided. What a person pinned or muted (`looks.LookWishes`) is looked at first, or
     never. In a session with a folder the motion pass and the looks are kept there, so that another budget repeats only
     the look; work that was cut off goes on where it was, and the arrays of the ethogram are memory maps of files there.
 
@@ -55,9 +58,9 @@ def predict(
         With the keypoints that the model knows.
     budget
         Share of frames to look at, 0–1; by default the one the model was trained with. At 0 no video is opened.
-    scope
-        Whether every window has this budget, or the recording as a whole (`allocation.choose_looks`); by default as
-        the model's settings say.
+    scope, decode
+        Whether every window has this budget, or the recording as a whole, and then the share of the video that may be
+        decoded, at most 1 (`allocation.choose_looks`); by default as the model's settings say.
     minutes
         Look for at most so long, and at as much of the budget as can be looked at in that time; see `_look_within`.
     device
@@ -71,19 +74,18 @@ def predict(
     Raises
     ------
     InputError
-        When the keypoints are not the model's, the budget is not in 0–1, or the video is missing or not the session's.
+        When the keypoints are not the model's, the video is missing or another one, or what is asked for has no sense.
     """
-    budget = settle_budget(model, session, encoder, budget)
+    budget, look = settle_budget(model, session, encoder, budget), model.config.look.asked(scope, decode)
     if minutes is not None:
         _check_minutes(minutes, model, session, encoder)
-    wishes = wishes_of(session)
+    choose = _chooser(model, session, budget, look)
     place = accelerator(device).device
     model.to(place).eval()
     motion = yield from pass_over(model, session, place)
-    choose = _chooser(model, motion, budget, scope, wishes)
-    looked, features = choose(1.0, None), None  # (T, A)
+    looked, features = choose(motion, 1.0, None), None  # (T, A)
     if minutes is not None and encoder is not None:
-        looked = yield from _look_within(60 * minutes, model, session, encoder, choose)
+        looked = yield from _look_within(60 * minutes, model, session, encoder, partial(choose, motion))
     if encoder is not None and looked.any():
         features = yield from see(session, encoder, model.config, looked, read_by(model.config))
     told = yield from _read_head(model, session, motion, looked, features, encoder, place)
@@ -129,15 +131,21 @@ def _check_minutes(minutes: float, model: LookAgain, session: Session, encoder: 
 
 
 def _chooser(
-    model: LookAgain, motion: MotionPass, budget: float, scope: Scope | None, wishes: LookWishes
-) -> Callable[[float, np.ndarray | None], np.ndarray]:
-    """Give looks (T, A) for a share of the budget, those that were taken before and what is pinned among them."""
-    pinned, muted = wishes.masks() if wishes.wishes else (None, None)
+    model: LookAgain, session: Session, budget: float, look: LookConfig
+) -> Callable[[MotionPass, float, np.ndarray | None], np.ndarray]:
+    """Give looks (T, A) for a share of the budget, those that were taken before and what is pinned among them.
 
-    def choose(share: float, before: np.ndarray | None) -> np.ndarray:
+    What has to be known of the video, where its keyframes are, is read at once, and only where decoding is limited.
+    """
+    wishes = wishes_of(session)
+    keyframes = keyframes_of(session) if look.decode < 1 and budget > 0 else None
+    pinned, muted = wishes.masks() if wishes.wishes else (None, None)
+    allot = partial(choose_looks, scope=look.scope, muted=muted, decode=look.decode, keyframes=keyframes)
+
+    def choose(motion: MotionPass, share: float, before: np.ndarray | None) -> np.ndarray:
         pins = [each for each in (pinned, before) if each is not None]
         wanted = np.logical_or.reduce(pins) if pins else None
-        return choose_looks(model, motion, share * budget, scope, pinned=wanted, muted=muted)
+        return allot(model, motion, share * budget, pinned=wanted)
 
     return choose
 

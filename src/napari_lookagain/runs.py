@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 
 from napari_lookagain.config import Config, Scope
+from napari_lookagain.decode_cost import decoded_share
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram, load_ethogram
@@ -59,6 +61,7 @@ def segment(
         When the run is there already, keypoints differ between sessions, or a video cannot be looked at.
     """
     check_run(sessions, run, device)
+    config.look.asked()
     home = sessions[0].run_folder(run)  # where the model is trained; the other sessions get their copy
     model, encoder, told = yield from _cluster(sessions, config, home, None, device)
     place = accelerator(device)
@@ -148,13 +151,14 @@ def predict_all(
     *,
     budget: float | None = None,
     scope: Scope | None = None,
+    decode: float | None = None,
     minutes: float | None = None,
     run: str = "predict",
     device: str = "auto",
 ) -> Generator[Progress, None, list[Ethogram]]:
     """Apply a model, of behaviors or of clusters, to sessions and keep a run in each.
 
-    `budget`, `scope` and `minutes` are those of `predict`; run, result and errors as in `segment`.
+    `budget`, `scope`, `decode` and `minutes` are those of `predict`; run, result and errors as in `segment`.
     """
     loaded = LookAgain.load(model)
     check_tracked(sessions)
@@ -162,7 +166,8 @@ def predict_all(
     encoder = load_encoder(model / "encoder", str(accelerator(device).device)) if (model / "encoder").is_dir() else None
     for session in sessions:
         settle_budget(loaded, session, encoder, budget)
-    looking = {"budget": budget, "scope": scope, "minutes": minutes}
+    loaded.config.look.asked(scope, decode)
+    looking = {"budget": budget, "scope": scope, "decode": decode, "minutes": minutes}
     return (yield from _predict_each(loaded, encoder, sessions, run, device, {}, **looking))
 
 
@@ -324,21 +329,24 @@ def _predict_each(
     for session in sessions:
         ethogram = yield from predict(model, session, encoder, device=device, **looking)
         ethograms.append(ethogram)
-    look = {name: getattr(model.config.look, name) for name in ("budget", "scope")}
+    look = {name: getattr(model.config.look, name) for name in ("budget", "scope", "decode")}
     look |= {name: value for name, value in looking.items() if value is not None}
     for session, ethogram in zip(sessions, ethograms, strict=True):
         _save(model, encoder, session.run_folder(run) / "model")
         came_out = {"looked_share": float(ethogram.looked.mean())}  # with a limit of time, less than the budget
-        keep_run(session, run, ethogram, log=_log(model, ethogram, look, told), **look, **came_out, **told)
+        with suppress(InputError):  # what was seen may be kept where the video is gone
+            came_out["decoded_share"] = decoded_share(session, ethogram.looked)
+        keep_run(session, run, ethogram, log=_log(model, ethogram, look | came_out, told), **look, **came_out, **told)
     return ethograms
 
 
 def _log(model: LookAgain, ethogram: Ethogram, look: dict[str, Any], told: dict[str, Any]) -> list[str]:
     limit = f", for at most {look['minutes']:g} minutes" if "minutes" in look else ""
+    decoded = f", {look['decoded_share']:.4g} of the video decoded for it" if look.get("decoded_share") else ""
     lines = [
         f"model: {model.card.kind}, {', '.join(model.card.names)}",
         f"budget {look['budget']} of every {look['scope']}{limit}: "
-        f"looked at {ethogram.looked.sum()} frames of animals, a share of {ethogram.looked.mean():.4g}",
+        f"looked at {ethogram.looked.sum()} frames of animals, a share of {ethogram.looked.mean():.4g}{decoded}",
     ]
     for stage, history in told.items():
         end = "had flattened" if history["flattened"] else "was still falling: more epochs would help"

@@ -36,8 +36,8 @@ class Task:
         All choices of such a training.
     budget
         Share of frames to look at; None leaves it to the model or to `config`, and without a video it is 0.
-    scope, minutes
-        What the budget is allotted over, and the most time to look; see `predict`.
+    scope, decode, minutes
+        What the budget is allotted over, the most of the video to decode, and the most time to look; see `predict`.
     device
         "auto", "cpu", "cuda" or "mps".
     what, out
@@ -51,6 +51,7 @@ class Task:
     config: Config | None = None
     budget: float | None = None
     scope: Scope | None = None
+    decode: float | None = None
     minutes: float | None = None
     device: str = "auto"
     what: str = "frames"
@@ -118,25 +119,26 @@ def carry_out(task: Task) -> Generator[Progress, None, dict[str, Any]]:
     budget = 0.0 if task.budget is None and session.video is None else task.budget
     if task.model is None:
         assert task.config is not None
-        config = _settled(task.config, budget, task.scope)
+        config = _settled(task.config, budget, task)
         work = runs.segment([session], config, minutes=task.minutes, run=task.run, device=task.device)
     elif is_action_model(task.model):
         work = predict_all_actions(task.model, [session], run=task.run, device=task.device)
     else:
-        looking: dict[str, Any] = {"budget": budget, "scope": task.scope, "minutes": task.minutes}
-        work = runs.predict_all(task.model, [session], **looking, run=task.run, device=task.device)
+        looking: dict[str, Any] = {name: getattr(task, name) for name in ("scope", "decode", "minutes")}
+        work = runs.predict_all(task.model, [session], budget=budget, **looking, run=task.run, device=task.device)
     (ethogram,) = yield from work
     return {**about_ethogram(ethogram), "run": task.run}
 
 
-def _settled(config: Config, budget: float | None, scope: Scope | None) -> Config:
-    look = {"budget": budget, "scope": scope}
+def _settled(config: Config, budget: float | None, task: Task) -> Config:
+    """The settings of a training, with what the task itself says of looks on top."""
+    look = {"budget": budget, "scope": task.scope, "decode": task.decode}
     return config.updated(look={name: value for name, value in look.items() if value is not None})
 
 
 def _looked_alike(task: Task, run: Path) -> bool:
     told = _read(run / "metrics.json")
-    asked = {name: getattr(task, name) for name in ("budget", "scope", "minutes")}
+    asked = {name: getattr(task, name) for name in ("budget", "scope", "decode", "minutes")}
     return all(value is None or told.get(name) == value for name, value in asked.items())
 
 
@@ -153,7 +155,7 @@ def _is_of_config(task: Task, run: Path) -> bool:
         own = Config.parse(_read(run / "model" / "config.json").get("config", {}))
     except InputError:  # written by another version
         return False
-    asked = _settled(task.config, task.budget, task.scope)
+    asked = _settled(task.config, task.budget, task)
     if own.pretrain.pred_weight == 0:
         asked = asked.updated(pretrain={"pred_weight": 0.0}, look={"budget": own.look.budget})
     return own == asked

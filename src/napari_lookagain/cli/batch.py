@@ -14,6 +14,7 @@ import typer
 from napari_lookagain.cli.options import (
     Among,
     Budget,
+    Decode,
     Device,
     Encoder,
     Json,
@@ -49,6 +50,7 @@ def batch(
     ] = None,
     budget: Budget = None,
     scope: Among = None,
+    decode: Decode = None,
     minutes: Minutes = None,
     clusters: Annotated[int | None, typer.Option(help="segment: how many clusters to discover.")] = None,
     encoder: Encoder = "",
@@ -76,7 +78,7 @@ def batch(
 
     if command not in COMMANDS:
         raise InputError(f"batch got --command {command}, expected one of {', '.join(COMMANDS)}.")
-    looking = {"budget": budget, "scope": scope_of(scope), "minutes": minutes}
+    looking = {"budget": budget, "scope": scope_of(scope), "decode": decode, "minutes": minutes}
     _check(command, model, out, looking, {"--clusters": clusters, "--encoder": encoder, "--set": settings})
     config = None
     if command == "segment" and model is None:

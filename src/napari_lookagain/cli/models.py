@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from napari_lookagain.cli.options import (
     Among,
     Budget,
+    Decode,
     Device,
     Encoder,
     Json,
@@ -39,6 +40,7 @@ def segment(
     folders: Sessions,
     budget: Budget = None,
     scope: Among = None,
+    decode: Decode = None,
     minutes: Minutes = None,
     clusters: Annotated[int | None, typer.Option(help="How many clusters to discover.")] = None,
     encoder: Encoder = "",
@@ -56,12 +58,14 @@ def segment(
     sessions = load_sessions(folders)
     name = run or runs.free_name(sessions, "segment")
     if model is None:
-        chosen = [*(settings or []), *([f"look.scope={scope}"] if scope else [])]
-        config = config_of(preset, sessions, budget, encoder, seed, chosen, clusters)
+        given = {"look.scope": scope, "look.decode": decode}
+        chosen = [f"{name}={value}" for name, value in given.items() if value is not None]
+        config = config_of(preset, sessions, budget, encoder, seed, [*(settings or []), *chosen], clusters)
         announce(lambda: cost.expected(sessions, config, device))
         work = runs.segment(sessions, config, minutes=minutes, run=name, device=device)
     elif clusters is None and not encoder and not settings:
-        work = _look_again(model, sessions, budget, scope, minutes, name, device)
+        looking = {"scope": scope_of(scope), "decode": decode, "minutes": minutes}
+        work = _look_again(model, sessions, budget, looking, name, device)
     else:
         raise InputError("With --model nothing is trained; leave out --clusters, --encoder and --set, or --model.")
     show_run(name, watch(work), as_json)
@@ -109,6 +113,7 @@ def predict(
     folders: Sessions,
     budget: Budget = None,
     scope: Among = None,
+    decode: Decode = None,
     minutes: Minutes = None,
     run: Annotated[str | None, typer.Option(help="Name of the run; the next free one by default.")] = None,
     device: Device = "auto",
@@ -123,10 +128,11 @@ def predict(
     sessions = load_sessions(folders)
     name = run or runs.free_name(sessions, "predict")
     if is_action_model(model):
-        refuse_looks(model, budget, scope, minutes)
+        refuse_looks(model, budget, scope, decode, minutes)
         work = predict_all_actions(model, sessions, run=name, device=device)
     else:
-        work = _look_again(model, sessions, budget, scope, minutes, name, device)
+        looking = {"scope": scope_of(scope), "decode": decode, "minutes": minutes}
+        work = _look_again(model, sessions, budget, looking, name, device)
     show_run(name, watch(work), as_json)
 
 
@@ -134,8 +140,7 @@ def _look_again(
     model: Path,
     sessions: list[Session],
     budget: float | None,
-    scope: str | None,
-    minutes: float | None,
+    looking: dict[str, Any],
     run: str,
     device: str,
 ) -> Generator[Progress, None, list[Ethogram]]:
@@ -143,9 +148,9 @@ def _look_again(
     from napari_lookagain import cost, runs
     from napari_lookagain.model.lookagain import LookAgain
 
-    budget, among = budget_of(budget, sessions), scope_of(scope)
+    budget = budget_of(budget, sessions)
     announce(lambda: cost.expected(sessions, LookAgain.load(model).config, device, budget=budget, trained=True))
-    return runs.predict_all(model, sessions, budget=budget, scope=among, minutes=minutes, run=run, device=device)
+    return runs.predict_all(model, sessions, budget=budget, **looking, run=run, device=device)
 
 
 def demo(

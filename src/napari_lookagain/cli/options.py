@@ -20,6 +20,7 @@ Folder = Annotated[Path, typer.Argument(help="The session folder.")]
 Sessions = Annotated[list[Path], typer.Argument(help="Session folders, NAME.lookagain.")]
 Budget = Annotated[float | None, typer.Option(help="Share of frames to look at, 0–1; without a video it is 0.")]
 Among = Annotated[str | None, typer.Option(help="window: every window has this budget; recording: the whole has.")]
+Decode = Annotated[float | None, typer.Option(help="With --scope recording: decode at most this share of the video.")]
 Minutes = Annotated[float | None, typer.Option(help="Look for at most so long, at what fits of the budget.", min=0)]
 Encoder = Annotated[
     str, typer.Option(help="pca, beast, qwen3-vl, dinov2, vit-mae, clip, videomae, beit, a hub name, a folder.")
@@ -122,10 +123,11 @@ def names_of(text: str | None) -> list[str] | None:
 
 
 def refuse_looks(model: Path, *given: object) -> None:
-    """Refuse --budget, --scope and --minutes, None where they were left out, for a model without a gate."""
+    """Refuse --budget, --scope, --decode and --minutes, None where they were left out, for a model without a gate."""
     if any(each is not None for each in given):
         raise InputError(
-            f"The model in {model} has no gate that a budget could be given to; leave out --budget, --scope, --minutes."
+            f"The model in {model} has no gate that a budget could be given to; leave out --budget, --scope, --decode, "
+            "--minutes."
         )
 
 
