@@ -23,7 +23,7 @@ from napari_lookagain.cli.options import (
     Seed,
     Sessions,
     Settings,
-    changes_of,
+    config_of,
     refuse_looks,
     scope_of,
 )
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from napari_lookagain.batch.dispatch import Batch, Row
     from napari_lookagain.batch.tasks import Task
-    from napari_lookagain.config import Config
     from napari_lookagain.progress import Progress
 
 ROWS_SHOWN = 20
@@ -82,7 +81,7 @@ def batch(
     _check(command, model, out, looking, {"--clusters": clusters, "--encoder": encoder, "--set": settings})
     config = None
     if command == "segment" and model is None:
-        config = _config(preset, encoder, clusters, seed, settings)
+        config = config_of(preset, None, encoder, seed, settings, clusters)  # budgets are those of the tasks
     of_all = {"run": run or (None if command == "export" else command), "config": config, **looking}
     work = Batch(_tasks(folders, command, of_all, model, device, what, out), retries)
     if waiting := work.of("waiting"):
@@ -112,17 +111,6 @@ def _check(
             raise InputError(f"{model} is not a model folder: it has no weights.safetensors; train one first.")
         if is_action_model(model):
             refuse_looks(model, *looking.values())
-
-
-def _config(preset: str, encoder: str, clusters: int | None, seed: int, settings: list[str] | None) -> Config:
-    from napari_lookagain.config import Config
-
-    changes = changes_of(settings, seed)
-    if encoder:
-        changes.setdefault("vision", {})["encoder"] = encoder
-    if clusters is not None:
-        changes.setdefault("finetune", {})["clusters"] = clusters
-    return Config.preset(preset, **changes)  # type: ignore[arg-type]  # preset refuses other words
 
 
 def _tasks(

@@ -38,9 +38,7 @@ def pretrain(
     from napari_lookagain.eyes.pictures import draw_eye
     from napari_lookagain.eyes.pretraining import pretrain_eye
 
-    changes = changes_of(settings, seed)
-    if size is not None:
-        changes.setdefault("beast", {})["size"] = size
+    changes = changes_of(settings, seed, {"beast.size": size})
     config = Config.preset(preset, **changes)  # type: ignore[arg-type]  # preset refuses other words
     sessions = [_open(path) for path in recordings]
     watch(pretrain_eye(sessions, config, out, device=device))

@@ -46,7 +46,6 @@ def load_sessions(folders: list[Path]) -> list[Session]:
 
 def config_of(
     preset: str,
-    sessions: list[Session],
     budget: float | None,
     encoder: str,
     seed: int,
@@ -56,16 +55,8 @@ def config_of(
     """The preset with the options and settings of the command line on top."""
     from napari_lookagain.config import Config
 
-    changes = changes_of(settings, seed)
-    options = {
-        ("look", "budget"): budget_of(budget, sessions),
-        ("vision", "encoder"): encoder or None,
-        ("finetune", "clusters"): clusters,
-    }
-    for (section, key), option in options.items():
-        if option is not None:
-            changes.setdefault(section, {})[key] = option
-    return Config.preset(preset, **changes)  # type: ignore[arg-type]  # preset refuses other words
+    options = {"look.budget": budget, "vision.encoder": encoder or None, "finetune.clusters": clusters}
+    return Config.preset(preset, **changes_of(settings, seed, options))  # type: ignore[arg-type]  # refuses other words
 
 
 def action_config_of(
@@ -74,19 +65,17 @@ def action_config_of(
     """The preset of the action segmentation heads with the options and settings of the command line on top."""
     from napari_lookagain.actions.config import ActionConfig
 
-    changes = changes_of(settings, seed)
-    options = {("head", "kind"): head, ("head", "reads"): names_of(features), ("vision", "encoder"): encoder or None}
-    for (section, key), option in options.items():
-        if option is not None:
-            changes.setdefault(section, {})[key] = option
+    options = {"head.kind": head, "head.reads": names_of(features), "vision.encoder": encoder or None}
+    changes = changes_of(settings, seed, options)
     return ActionConfig.preset(preset, **changes)  # type: ignore[arg-type]  # preset refuses other words
 
 
-def changes_of(settings: list[str] | None, seed: int) -> dict[str, dict[str, Any]]:
-    """What --set and --seed change of a preset, section by section."""
+def changes_of(settings: list[str] | None, seed: int, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What --seed, --set and other options, None where they were left out, change of a preset, section by section."""
     from napari_lookagain.config import by_section
 
-    return by_section({"training.seed": seed} | dict(setting_of(setting) for setting in settings or []))
+    given = {name: value for name, value in options.items() if value is not None}
+    return by_section({"training.seed": seed} | dict(setting_of(each) for each in settings or []) | given)
 
 
 def setting_of(text: str) -> tuple[str, Any]:
