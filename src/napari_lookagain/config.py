@@ -239,6 +239,9 @@ class FinetuneConfig(Section):
     """◇ Let the motion encoder learn on with a behavior head; the paper freezes it. Unpretrained, it always learns."""
     noise: float = Field(0.0, ge=0)
     """◇ Deviation of the noise on standardized keypoints while the motion encoder learns on; not in the paper."""
+    column_dropout: float = Field(0.0, ge=0, lt=1)
+    """◇ Share of the columns of the descriptor that are hidden in a window while the motion encoder learns on, so that
+    it leans on none that only this animal has; not in the paper."""
     tv_weight: float = Field(0.1, ge=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     motion_dropout: float = Field(0.5, ge=0, lt=1)

@@ -253,6 +253,21 @@ def test_noise_moves_all_columns_of_keypoints_and_no_confidence(make_model, make
     torch.testing.assert_close(others, torch.full_like(others, 0.5), rtol=0.05, atol=0)
 
 
+def test_hidden_columns_are_at_their_mean_in_all_of_a_window(make_model, make_batch):
+    encoder = make_model().motion_encoder
+    encoder.mean.copy_(torch.linspace(5, 6, len(encoder.mean)))
+    torch.manual_seed(0)
+    motion = make_batch().motion.repeat(60, 1, 1, 1)
+    moved = encoder.jitter(motion, 0.0, 0.25)
+    hidden = (moved == encoder.mean).all(2)  # (B, A, N)
+    torch.testing.assert_close(moved, torch.where(hidden.unsqueeze(2), encoder.mean, motion))
+    sure = slice(encoder.pose_width, encoder.pose_width + encoder.n_keypoints)
+    assert not hidden[..., sure].any()
+    others = torch.cat([hidden[..., : sure.start], hidden[..., sure.stop :]], -1).float()
+    assert others.mean() == pytest.approx(0.25, abs=0.02)
+    assert (others.mean((0, 1)) - 0.25).abs().max() < 0.15  # each column now and then
+
+
 def test_motion_is_hidden_only_from_heads_that_have_looks_instead(make_model):
     hides = {"finetune": {"motion_dropout": 0.4}}
     assert make_model(look={"budget": 0.25}, **hides).head.motion_dropout == 0.4

@@ -98,11 +98,19 @@ class MotionEncoder(nn.Module):
         """The confidence columns of a descriptor, (..., J); 0 where a keypoint is missing."""
         return motion[..., self.pose_width : self.pose_width + self.n_keypoints]
 
-    def jitter(self, motion: Tensor, deviation: float) -> Tensor:
-        """A descriptor with noise of this deviation on its standardized columns; confidence stays as it is."""
+    def jitter(self, motion: Tensor, deviation: float, hidden: float = 0.0) -> Tensor:
+        """A descriptor with noise of this deviation on its standardized columns, and a share of them hidden.
+
+        What is hidden is at its mean in all of a window, drawn for every animal. Confidence stays as it is.
+        """
+        sure = slice(self.pose_width, self.pose_width + self.n_keypoints)
         noise = deviation * self.scale * torch.randn_like(motion)
-        noise[..., self.pose_width : self.pose_width + self.n_keypoints] = 0
-        return motion + noise
+        noise[..., sure] = 0
+        if not hidden:
+            return motion + noise
+        hide = torch.rand_like(motion[:, :, :1]) < hidden  # (B, A, 1, N)
+        hide[..., sure] = False
+        return torch.where(hide, self.mean, motion + noise)
 
     def forward(self, motion: Tensor, valid: Tensor, hidden: Tensor | None = None) -> Motion:
         """Encode a batch of windows.

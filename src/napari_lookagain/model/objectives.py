@@ -110,11 +110,11 @@ class Finetuning(nn.Module):
         progress
             Share of the training that is done, for the noise of Eq. 16.
         """
-        config = self.model.config
+        config, tuned = self.model.config, self.model.config.finetune
         budget = training_budget(config.look) if self.training else None
         motion = batch.motion
-        if self.training and self.model.learns_motion and config.finetune.noise:
-            motion = self.model.motion_encoder.jitter(motion, config.finetune.noise)
+        if self.training and self.model.learns_motion and (tuned.noise or tuned.column_dropout):
+            motion = self.model.motion_encoder.jitter(motion, tuned.noise, tuned.column_dropout)
         output = self.model(motion, batch.valid, batch.visual_features, budget, progress)
         if target is None:
             assert self.weights is not None
