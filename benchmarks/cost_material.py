@@ -22,7 +22,7 @@ from napari_lookagain.train import pretrain
 from napari_lookagain.vision.beast import SHAPES, Beast
 from napari_lookagain.vision.beast_encoder import BeastEncoder
 from napari_lookagain.vision.cache import FeatureMemory
-from napari_lookagain.vision.encoder import ChoosesPrecision, VisionEncoder, load_encoder, save_encoder
+from napari_lookagain.vision.encoder import VisionEncoder, as_configured, load_encoder, save_encoder
 from napari_lookagain.windows import Window, sliding_windows
 
 EYES = {"tiny": "BEAST tiny", "base": "BEAST base", "hub": "CLIP ViT-B/16"}
@@ -51,14 +51,13 @@ def first_frames(session: Session, stop: int) -> Session:
 
 
 def make_eye(name: str, folder: Path, config: Config, device: str) -> VisionEncoder:
-    """An eye in the precision in which it looks: BEAST of some size, or a ViT-B/16 in the layout of the hub."""
+    """An eye that computes as it does when it looks: BEAST of some size, or a ViT-B/16 in the layout of the hub."""
     torch.manual_seed(0)
     if name == "hub":
         CLIPVisionModel(CLIPVisionConfig(patch_size=16)).save_pretrained(folder)
     else:
         save_encoder(BeastEncoder.of(Beast(SHAPES[name])), folder)
-    eye = load_encoder(folder, device)
-    return eye.in_precision(config.vision.precision) if isinstance(eye, ChoosesPrecision) else eye
+    return as_configured(load_encoder(folder, device), config.vision)
 
 
 def make_model(session: Session, config: Config, width: int) -> LookAgain:

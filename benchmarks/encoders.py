@@ -8,8 +8,8 @@ in turns, so that a machine whose speed changes with time changes no ratio; medi
 images to the features of the first way, float32; with random weights it says that a way computes the same, not how much
 of a trained eye is left. Then other batches than 16, of what is done now and of the fastest way.
 
-"made ready" is the wall time from loaded weights to the first features, compiling included. OpenVINO is no part of the
-project: `pip install openvino` adds its rows, which are skipped without it.
+"made ready" is the wall time from loaded weights to the first features, compiling included. Rows of OpenVINO are
+skipped where it is not installed (`pip install "napari-lookagain[openvino]"`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import os
 import sys
 import tempfile
 import time
-import warnings
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -31,10 +30,9 @@ import numpy as np
 import torch
 from cost_material import EYES, make_eye
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutput
 
 from napari_lookagain.config import Config
-from napari_lookagain.vision.encoder import ChoosesPrecision, VisionEncoder, load_encoder
+from napari_lookagain.vision.encoder import ComputesAsTold, Precision, Runtime, VisionEncoder, load_encoder
 from napari_lookagain.vision.precision import takes_bfloat16
 
 AT_ONCE = 16  # images that `look` encodes together
@@ -62,42 +60,16 @@ def compiled(eye: VisionEncoder) -> VisionEncoder:
     return eye
 
 
-def openvino(eye: VisionEncoder, precision: str) -> VisionEncoder:
-    """Let OpenVINO compute what the network says, at batches of any size."""
-    import openvino as ov
-
-    torn = network(eye)
-    side, channels = eye.size, 1 if eye.grey else 3
-
-    class Tokens(nn.Module):
-        def forward(self, pixels: Tensor) -> Tensor:
-            order = {"noise": torch.arange(eye.n_patches).expand(pixels.shape[0], -1)} if eye.kind == "beast" else {}
-            return torn(pixels, **order).last_hidden_state
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # nothing of it depends on the images
-        example = torch.zeros(2, channels, side, side)
-        model = ov.convert_model(Tokens().eval(), example_input=example, input=[-1, channels, side, side])
-    hints = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    run = ov.Core().compile_model(model, "CPU", hints)
-
-    def forward(pixels: Tensor, **_: Any) -> BaseModelOutput:
-        return BaseModelOutput(last_hidden_state=torch.from_numpy(run(pixels.numpy())[0]))
-
-    torn.forward = forward
-    return eye
-
-
-# What is done to an eye of this precision; OpenVINO has a precision of its own.
-WAYS: dict[str, tuple[str, Callable[[VisionEncoder], VisionEncoder]]] = {
-    "float32": ("float32", as_it_is),
-    "float32, channels last": ("float32", channels_last),
-    "float32, torch.compile": ("float32", compiled),
-    "bfloat16": ("bfloat16", as_it_is),
-    "bfloat16, channels last": ("bfloat16", channels_last),
-    "bfloat16, torch.compile": ("bfloat16", compiled),
-    "openvino, f32": ("float32", lambda eye: openvino(eye, "f32")),
-    "openvino, bf16": ("float32", lambda eye: openvino(eye, "bf16")),
+# In which numbers and through which library an eye computes, and what is done to it besides.
+WAYS: dict[str, tuple[Precision, Runtime, Callable[[VisionEncoder], VisionEncoder]]] = {
+    "float32": ("float32", "torch", as_it_is),
+    "float32, channels last": ("float32", "torch", channels_last),
+    "float32, torch.compile": ("float32", "torch", compiled),
+    "bfloat16": ("bfloat16", "torch", as_it_is),
+    "bfloat16, channels last": ("bfloat16", "torch", channels_last),
+    "bfloat16, torch.compile": ("bfloat16", "torch", compiled),
+    "openvino, f32": ("float32", "openvino", as_it_is),
+    "openvino, bf16": ("bfloat16", "openvino", as_it_is),
 }
 
 
@@ -149,10 +121,10 @@ def measure(kept: Path, ways: Sequence[str], now: str, options: argparse.Namespa
 
 def make_ready(kept: Path, way: str) -> VisionEncoder:
     """Load an eye and make it look this way."""
-    precision, change = WAYS[way]
+    precision, runtime, change = WAYS[way]
     eye = load_encoder(kept)
-    assert isinstance(eye, ChoosesPrecision)
-    return change(eye.in_precision("bfloat16" if precision == "bfloat16" else "float32"))
+    assert isinstance(eye, ComputesAsTold)
+    return change(eye.computing(precision, runtime))
 
 
 def network(eye: VisionEncoder) -> nn.Module:

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from transformers import Dinov2Config, Dinov2Model
 
 import napari_lookagain.video
 from napari_lookagain.allocation import choose_looks
@@ -312,6 +313,21 @@ def test_a_limit_of_time_takes_what_fits_of_the_budget(session, model, encoder, 
     assert sum(images) == max(ethogram.looked.sum(), 16), "what is seen counts, but for a batch when the time was up"
     again = drain(predict(model, session, encoder, budget=0.5, minutes=seconds / 60, device="cpu"))
     assert again.looked.sum() >= ethogram.looked.sum(), "what was seen costs no time"
+
+
+def test_a_limit_of_time_finds_what_was_seen_in_bfloat16_of_trusted_keypoints(session, model, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 16, "patch_size": 8}
+    Dinov2Model(Dinov2Config(**sizes)).save_pretrained(tmp_path / "dinov2")
+    encoder, images = load_encoder(tmp_path / "dinov2"), []
+    encode = type(encoder).encode
+    counting = lambda self, some, *more: images.append(len(some)) or encode(self, some, *more)  # noqa: E731
+    monkeypatch.setattr(type(encoder), "encode", counting)
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(sum(images)))  # an image a second
+    model.config = model.config.updated(vision={"precision": "bfloat16"})
+    session.confidence[7, 0, 0] = 0.0
+    ethogram = drain(predict(model, session, encoder, budget=0.5, minutes=19 / 60, device="cpu"))
+    assert sum(images) == ethogram.looked.sum() == 20, "the time was up when the last of them was seen"
 
 
 def test_time_is_limited_only_where_what_was_seen_is_kept(session, model, encoder):

@@ -131,6 +131,9 @@ class VisionConfig(Section):
     """Keep what was seen in the session's folder; otherwise it is looked at anew whenever it is read."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Numbers a vision transformer computes in on a CPU; "auto": bfloat16 where the CPU multiplies it, else float32."""
+    runtime: Literal["torch", "openvino"] = "torch"
+    """What runs a vision transformer: "openvino" (an extra of the package) encodes 1.6 times as many images on a CPU
+    (`docs/results.md`). What was seen through it is kept apart: features differ in the third digit."""
 
 
 class BeastConfig(Section):

@@ -16,7 +16,7 @@ from typing import Any
 
 _QT_BINDINGS = ("PyQt6", "PySide6", "PyQt5")
 _LIBRARIES = ("torch", "transformers", "accelerate", "movement", "av", "imageio-ffmpeg", "numpy", "pandas", "napari")
-_PACKAGES = ("napari-lookagain", *_LIBRARIES, *_QT_BINDINGS)
+_PACKAGES = ("napari-lookagain", *_LIBRARIES, "openvino", *_QT_BINDINGS)
 _GIB = 2**30
 _ENOUGH_MEMORY = 4.0  # GiB: the quick preset is held to this
 _ENOUGH_DISK = 2.0  # GiB: room for features and a run

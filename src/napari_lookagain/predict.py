@@ -23,8 +23,9 @@ from napari_lookagain.motion_pass import STRIDES, MotionPass, in_batches, make_r
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import Session
 from napari_lookagain.stretches import Stretches
-from napari_lookagain.vision.encoder import VisionEncoder
-from napari_lookagain.vision.look import crops_of, open_features, read_by, see
+from napari_lookagain.vision.cache import FeatureCache
+from napari_lookagain.vision.encoder import VisionEncoder, as_configured
+from napari_lookagain.vision.look import kept, read_by, see
 from napari_lookagain.vision.on_the_fly import Seen
 from napari_lookagain.windows import Stitcher, Window, sliding_windows, touching
 
@@ -103,6 +104,8 @@ def settle_budget(
         raise InputError(f"The budget is {budget}; it is the share of frames to look at, a number from 0 to 1.")
     if budget > 0 and (session.video is None or encoder is None):
         raise InputError(f"{session.recording} cannot be looked at without a video and a vision encoder; use budget 0.")
+    if budget > 0 and encoder is not None:
+        as_configured(encoder, model.config.vision)  # is refused here, and not after the motion pass
     return budget
 
 
@@ -176,7 +179,8 @@ def _look_within(
                     break
         if time.monotonic() - begun > seconds:
             smaller = (choose(float(part), looked) for part in np.arange(wanted, share, -_FEWEST))
-            return next((each for each in smaller if _was_seen(session, encoder, model, each)), looked)
+            features = kept(session, encoder, model.config, read_by(model.config))
+            return next((each for each in smaller if _was_seen(features, each)), looked)
         looked, share, now = chosen, wanted, time.monotonic()
         took = (now - since) / fresh if fresh else took  # seconds for a look
         fits = share + share * (seconds - (now - begun)) / max(took * looked.sum(), 1e-9)
@@ -186,10 +190,8 @@ def _look_within(
     return looked
 
 
-def _was_seen(session: Session, encoder: VisionEncoder, model: LookAgain, looked: np.ndarray) -> bool:
+def _was_seen(features: FeatureCache | None, looked: np.ndarray) -> bool:
     """Whether everything is kept that was to be looked at, (T, A) bool."""
-    crops = crops_of(session, model.config, encoder.size)
-    features = open_features(session, encoder, crops, read_by(model.config))
     return features is not None and len(features.missing(np.argwhere(looked))) == 0
 
 
@@ -210,7 +212,7 @@ def _read_head(
     length, n_classes = model.config.motion.window, len(model.card.names)
     folder = None
     if motion.folder is not None:
-        folder = motion.folder / f"told-{_told_key(session, looked, features, encoder)}"
+        folder = motion.folder / f"told-{_told_key(model, session, looked, features, encoder)}"
         make_room(folder, "told-*")
     shape = (n_frames, n_animals)
     stretches = Stretches(
@@ -268,11 +270,14 @@ def _head_inputs(
     return read, logit, seen, there, visual
 
 
-def _told_key(session: Session, looked: np.ndarray, features: Seen | None, encoder: VisionEncoder | None) -> str:
+def _told_key(
+    model: LookAgain, session: Session, looked: np.ndarray, features: Seen | None, encoder: VisionEncoder | None
+) -> str:
     """Differs when the looks, the eye or the video differ; all else is in the key of the motion pass."""
     digest = blake2b(np.packbits(looked).tobytes(), digest_size=12)
     if features is not None and encoder is not None and session.video is not None:
-        digest.update(f"{encoder.name} {encoder.fingerprint} {session.video.fingerprint}".encode())
+        eye = as_configured(encoder, model.config.vision)
+        digest.update(f"{eye.name} {eye.fingerprint} {session.video.fingerprint}".encode())
     return digest.hexdigest()
 
 

@@ -68,8 +68,8 @@ def test_bfloat16_gives_nearly_the_same_features_under_another_fingerprint(tmp_p
     encoder = tiny_beast() if kind == "beast" else HubEncoder(str(tmp_path / "dinov2"))
     images = np.random.default_rng(1).integers(0, 256, (5, 16, 16) if encoder.grey else (5, 16, 16, 3), dtype=np.uint8)
     before = encoder.encode(images)
-    assert encoder.in_precision("float32") is encoder
-    short = encoder.in_precision("bfloat16")
+    assert encoder.computing("float32") is encoder
+    short = encoder.computing("bfloat16")
     features = short.encode(images)
     assert features.dtype == np.float32
     assert not np.array_equal(features, before)

@@ -22,9 +22,10 @@ from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
 from napari_lookagain.progress import Progress, drain
 from napari_lookagain.vision.beast import Beast, BeastShape, normalize_pixels
-from napari_lookagain.vision.encoder import Precision, What
+from napari_lookagain.vision.encoder import Precision, Runtime, What
+from napari_lookagain.vision.openvino import OpenVINO
 from napari_lookagain.vision.placement import to_device
-from napari_lookagain.vision.precision import takes_bfloat16
+from napari_lookagain.vision.precision import BFLOAT16, OPENVINO, way_of
 
 _SHAPE, _WEIGHTS = "beast.json", "encoder.safetensors"
 _AT_ONCE = 16  # images in one forward pass; bounds the memory whatever the caller asks for
@@ -68,7 +69,8 @@ class BeastEncoder:
     ) -> None:
         bfloat = torch.device(device).type == "cuda" and torch.cuda.is_bf16_supported()
         self._dtype = torch.bfloat16 if bfloat else torch.float32
-        self._autocast = False
+        self._way = ""  # it computes in, as its fingerprint ends
+        self._openvino = OpenVINO()  # of this encoder and its copies
         self.vit = vit.to(device, self._dtype).requires_grad_(False).eval()
         self.shape = shape
         self.mean, self.std = (each.detach().float().to(device).view(1, -1, 1, 1) for each in (mean, std))
@@ -143,12 +145,13 @@ class BeastEncoder:
             features[start : start + len(kept)] = kept.numpy()
         return features
 
-    def in_precision(self, precision: Precision) -> BeastEncoder:
-        """The same encoder, computing in this precision on a CPU; see `ChoosesPrecision`."""
-        if not takes_bfloat16(precision, self.mean.device):
+    def computing(self, precision: Precision, runtime: Runtime = "torch") -> BeastEncoder:
+        """The same encoder, computing like this on a CPU; see `ComputesAsTold`."""
+        way = way_of(precision, runtime, self.mean.device)
+        if way == self._way:
             return self
         other = copy(self)
-        other._autocast, other.fingerprint = True, f"{self.fingerprint}-bfloat16"
+        other._way, other.fingerprint = way, self.fingerprint.removesuffix(self._way) + way
         return other
 
     def take_scale(self, images: Iterable[np.ndarray], count: int) -> Generator[Progress, None, None]:
@@ -210,11 +213,17 @@ class BeastEncoder:
     def _tokens(self, images: np.ndarray) -> Tensor:
         """Class token and patches (N, 1 + P, D_v) of a few images (N, S, S[, 3]) uint8."""
         pixels = normalize_pixels(to_device(images, self.mean.device), self.mean, self.std).to(self._dtype)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._way == BFLOAT16):
+            if self._way.startswith(OPENVINO):
+                return self._openvino(self._see, pixels, self._way.endswith(BFLOAT16))
+            return self._see(pixels).float().cpu()
+
+    def _see(self, pixels: Tensor) -> Tensor:
+        """Class token and patches (N, 1 + P, D_v) of normalized images (N, C, S, S)."""
         # ViT-MAE shuffles patches by this noise even when it hides none; rising noise keeps them in order.
-        order = torch.arange(self.n_patches, device=self.mean.device).expand(len(pixels), -1)
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
-            tokens: Tensor = self.vit(pixels, noise=order).last_hidden_state
-        return tokens.float().cpu()
+        order = torch.arange(self.n_patches, device=pixels.device).expand(pixels.shape[0], -1)
+        tokens: Tensor = self.vit(pixels, noise=order).last_hidden_state
+        return tokens
 
     def _state(self) -> dict[str, Tensor]:
         state = {f"vit.{name}": value.float().cpu().contiguous() for name, value in self.vit.state_dict().items()}

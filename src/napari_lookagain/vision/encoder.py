@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
 
+if TYPE_CHECKING:
+    from napari_lookagain.config import VisionConfig
+
 What = Literal["mean", "cls", "patches"]
 Precision = Literal["auto", "float32", "bfloat16"]
+Runtime = Literal["torch", "openvino"]
 
 _FILE = "encoder.json"
 
@@ -70,13 +74,19 @@ class VisionEncoder(Protocol):
 
 
 @runtime_checkable
-class ChoosesPrecision(Protocol):
-    """A vision encoder that can compute in numbers of half the length."""
+class ComputesAsTold(Protocol):
+    """A vision encoder that can compute in numbers of half the length, or through another library than torch."""
 
-    def in_precision(self, precision: Precision) -> VisionEncoder:
-        """Give the same encoder, weights shared, computing in this precision.
+    def computing(self, precision: Precision, runtime: Runtime = "torch") -> VisionEncoder:
+        """Give the same encoder, weights shared, computing in this precision and through this library.
 
-        One that computes in bfloat16 on a CPU has a fingerprint of its own, because its features differ by rounding.
+        One that computes in bfloat16 on a CPU, or through OpenVINO, has a fingerprint of its own, because its features
+        differ by rounding.
+
+        Raises
+        ------
+        InputError
+            When OpenVINO is not installed, does not know this encoder, or the encoder is on a GPU.
         """
 
 
@@ -87,6 +97,19 @@ class OnDevice(Protocol):
     @property
     def device(self) -> str:
         """Where it computes, as torch names it."""
+
+
+def as_configured(encoder: VisionEncoder, vision: VisionConfig) -> VisionEncoder:
+    """The encoder that looks by these settings; what is seen is kept under its fingerprint.
+
+    Raises
+    ------
+    InputError
+        When it cannot compute through `vision.runtime`.
+    """
+    if not isinstance(encoder, ComputesAsTold):
+        return encoder
+    return encoder.computing(vision.precision, vision.runtime)
 
 
 def save_encoder(encoder: VisionEncoder, folder: str | Path) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from napari_lookagain.errors import InputError
-from napari_lookagain.vision.encoder import Precision, What
+from napari_lookagain.vision.encoder import Precision, Runtime, What
 from napari_lookagain.vision.hub_files import (
     ALIASES,
     find_model,
@@ -26,8 +26,9 @@ from napari_lookagain.vision.hub_files import (
     read_model_config,
     refuse_missing,
 )
+from napari_lookagain.vision.openvino import OpenVINO
 from napari_lookagain.vision.placement import to_device
-from napari_lookagain.vision.precision import takes_bfloat16
+from napari_lookagain.vision.precision import BFLOAT16, OPENVINO, way_of
 
 _WITHOUT_CLASS_TOKEN = ("qwen3_vl", "qwen3_vl_vision", "videomae")
 _OTHERWISE = "use the encoder 'pca', which needs no download"
@@ -108,7 +109,8 @@ class HubEncoder:
         self.width = int(width)
         self.n_patches = _count_patches(self._model.config, self._model_type, self.size)
         self.fingerprint = self._digest(config)
-        self._autocast = False
+        self._way = ""  # it computes in, as its fingerprint ends
+        self._openvino = OpenVINO()  # of this encoder and its copies
 
     @property
     def device(self) -> str:
@@ -135,18 +137,21 @@ class HubEncoder:
         for start in range(0, len(images), _AT_ONCE):
             with torch.inference_mode():
                 pixels = self._pixels(to_device(images[start : start + _AT_ONCE], self._mean.device))
-                with torch.autocast("cpu", torch.bfloat16, enabled=self._autocast):
+                with torch.autocast("cpu", torch.bfloat16, enabled=self._way == BFLOAT16):
                     tokens = self._tokens(pixels, what == "cls")
                 tokens = tokens.float()
                 features[start : start + _AT_ONCE] = (tokens.mean(1) if what == "mean" else tokens).cpu().numpy()
         return features
 
-    def in_precision(self, precision: Precision) -> HubEncoder:
-        """The same encoder, computing in this precision on a CPU; see `ChoosesPrecision`."""
-        if not takes_bfloat16(precision, self._mean.device):
+    def computing(self, precision: Precision, runtime: Runtime = "torch") -> HubEncoder:
+        """The same encoder, computing like this on a CPU; see `ComputesAsTold`."""
+        if runtime == "openvino" and self._model_type.startswith("qwen3_vl"):
+            raise InputError(f"OpenVINO does not run Qwen3-VL ({self.name}) here; set vision.runtime to torch.")
+        way = way_of(precision, runtime, self._mean.device)
+        if way == self._way:
             return self
         other = copy(self)
-        other._autocast, other.fingerprint = True, f"{self.fingerprint}-bfloat16"
+        other._way, other.fingerprint = way, self.fingerprint.removesuffix(self._way) + way
         return other
 
     def save(self, folder: Path) -> None:
@@ -166,19 +171,28 @@ class HubEncoder:
         if self._model_type.startswith("qwen3_vl"):
             patches, grid = _qwen_patches(pixels, model.config)
             return model(patches, grid_thw=grid).pooler_output.view(len(pixels), -1, self.width)
+        if self._way.startswith(OPENVINO):
+            tokens = self._openvino(self._see, pixels, self._way.endswith(BFLOAT16))
+        else:
+            tokens = self._see(pixels)
         if self._model_type == "videomae":
-            clips = pixels[:, None].expand(-1, model.config.num_frames, -1, -1, -1)  # (N, T, 3, size, size)
-            return model(clips).last_hidden_state  # no class token
-        if self._model_type == "vit_mae":
-            # It shuffles patches by this noise even when none is masked; rising noise keeps them in order.
-            order = torch.arange(model.embeddings.patch_embeddings.num_patches, device=pixels.device)
-            tokens = model(pixels, noise=order.expand(len(pixels), -1)).last_hidden_state
-            return tokens[:, 0] if cls else tokens[:, 1:]
-        tokens = model(pixels).last_hidden_state
+            return tokens  # no class token
         tokens = tokens[:, 0] if cls else tokens[:, 1:]
         name = _FAMILIES[self._model_type].norm
         norm = attrgetter(name)(model) if name else None  # a BEiT that pools by its class token norms all tokens
         return tokens if norm is None else norm(tokens)
+
+    def _see(self, pixels: Tensor) -> Tensor:
+        """What the last layer gives, (N, tokens, width), of normalized images (N, 3, size, size)."""
+        model, order = self._model, {}
+        if self._model_type == "videomae":
+            pixels = pixels[:, None].expand(-1, model.config.num_frames, -1, -1, -1)  # (N, T, 3, size, size)
+        if self._model_type == "vit_mae":
+            # It shuffles patches by this noise even when none is masked; rising noise keeps them in order.
+            rising = torch.arange(model.embeddings.patch_embeddings.num_patches, device=pixels.device)
+            order = {"noise": rising.expand(pixels.shape[0], -1)}
+        tokens: Tensor = model(pixels, **order).last_hidden_state
+        return tokens
 
     def _digest(self, config: dict[str, Any]) -> str:
         """Digest of everything that features depend on: the same on every device, whatever file the weights came in."""

@@ -15,7 +15,7 @@ from napari_lookagain.features import trusted
 from napari_lookagain.progress import Progress
 from napari_lookagain.vision.cache import FeatureCache, FeatureMemory, Features
 from napari_lookagain.vision.crops import Crops
-from napari_lookagain.vision.encoder import ChoosesPrecision, OnDevice, VisionEncoder, What
+from napari_lookagain.vision.encoder import OnDevice, VisionEncoder, What, as_configured
 from napari_lookagain.vision.on_the_fly import OnTheFly, Seen
 from napari_lookagain.vision.pipeline import Writer, work_ahead
 
@@ -70,13 +70,16 @@ def see(
 
     Where nothing is to be kept (`vision.keep`), nothing is looked at before it is read.
     """
-    if isinstance(encoder, ChoosesPrecision):
-        encoder = encoder.in_precision(config.vision.precision)
-    session = trusted(session, config.features.confidence_threshold)
-    crops = _crops_of_trusted(session, config, encoder.size)
+    session, encoder, crops = _settle(session, encoder, config)
     if not config.vision.keep:
         return OnTheFly(session, encoder, crops, what)
     return (yield from look(session, encoder, crops, looked, open_features(session, encoder, crops, what), what))
+
+
+def kept(session: Session, encoder: VisionEncoder, config: Config, what: What = "mean") -> FeatureCache | None:
+    """Open what `see` has kept by these settings, None for a session only in memory; see `open_features`."""
+    session, encoder, crops = _settle(session, encoder, config)
+    return open_features(session, encoder, crops, what)
 
 
 def look(
@@ -139,6 +142,13 @@ def look(
                 done += len(rows)
             yield Progress(done, total, "looking at the video")
     return features
+
+
+def _settle(session: Session, encoder: VisionEncoder, config: Config) -> tuple[Session, VisionEncoder, Crops]:
+    """Who looks by these settings, and at what: kept features are found again by all three."""
+    encoder = as_configured(encoder, config.vision)
+    session = trusted(session, config.features.confidence_threshold)
+    return session, encoder, _crops_of_trusted(session, config, encoder.size)
 
 
 def _crops_of_trusted(session: Session, config: Config, size: int) -> Crops:
