@@ -367,7 +367,7 @@ _MANY_LABELS: dict[str, dict[str, Any]] = {  # noise and dropout, or recordings 
     "features": {"keypoint_velocity": True},
     "motion": {"dropout": 0.2},
     "pretrain": {"epochs": 0},
-    "finetune": {"epochs": 10, "batch": 8, "dropout": 0.3, "noise": 0.2},
+    "finetune": {"epochs": 10, "batch": 8, "dropout": 0.3, "noise": 0.2, "column_dropout": 0.25},
     "training": {"max_windows": 2000},
 }
 _PRESETS: dict[str, dict[str, Any]] = {
