@@ -13,8 +13,11 @@ import av
 import numpy as np
 import pytest
 
+import napari_lookagain.video
 from napari_lookagain.cli import main
 from napari_lookagain.config import Config
+from napari_lookagain.progress import drain
+from napari_lookagain.runs import train
 from napari_lookagain.session import Session, load_session, new_session
 from napari_lookagain.simulate import SimulatedRecording, simulate
 
@@ -109,6 +112,38 @@ def tiny() -> Callable[..., Config]:
     stages = {"pretrain": stage | {"stride": 16}, "finetune": stage | {"clusters": 3, "learn_motion": False}}
     sections = {"motion": motion, "vision": {"components": 8}, "training": {"choose_from": 1}, **stages}
     return lambda **changes: Config.preset("quick", **sections).updated(**changes)
+
+
+@pytest.fixture(scope="session")
+def trained(mice, tiny, tmp_path_factory):
+    """Folder of a model that was trained on the mice, elsewhere; not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    session = load_session(shutil.copytree(mice, folder / "mice.lookagain"))
+    drain(train([session], folder / "model", tiny(look={"budget": 0.25}), device="cpu"))
+    return folder / "model"
+
+
+@pytest.fixture
+def videos(monkeypatch):
+    """Every video that is opened from now on; each remembers the frames that were asked of it."""
+    opened = []
+
+    class RememberingVideo(napari_lookagain.video.Video):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self.asked = []
+            opened.append(self)
+
+        def frame(self, i, **options):
+            self.asked.append(i)
+            return super().frame(i, **options)
+
+        def frames(self, indices, **options):
+            self.asked += list(indices)
+            return super().frames(indices, **options)
+
+    monkeypatch.setattr(napari_lookagain.video, "Video", RememberingVideo)
+    return opened
 
 
 @dataclass(frozen=True)

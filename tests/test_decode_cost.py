@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import isotonic_regression
 
-import napari_lookagain.video
 from napari_lookagain.allocation import choose_looks
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.config import LookConfig
@@ -26,8 +25,7 @@ from napari_lookagain.model.lookagain import LookAgain
 from napari_lookagain.motion_pass import MotionPass
 from napari_lookagain.predict import predict
 from napari_lookagain.progress import drain
-from napari_lookagain.runs import predict_all, segment, train
-from napari_lookagain.session import load_session
+from napari_lookagain.runs import predict_all, segment
 from napari_lookagain.video import Video
 from napari_lookagain.vision.encoder import load_encoder
 
@@ -163,32 +161,9 @@ def test_keyframes_are_numbered_as_they_are_shown(tmp_path, options):
             assert video.decoded <= needed(np.arange(70) == i, np.array(shown)).sum() + 1
 
 
-@pytest.fixture(scope="module")
-def trained(mice, tiny, tmp_path_factory):
-    """Folder of a model that was trained on the mice, elsewhere."""
-    folder = tmp_path_factory.mktemp("trained")
-    session = load_session(shutil.copytree(mice, folder / "mice.lookagain"))
-    drain(train([session], folder / "model", tiny(look={"budget": 0.25}), device="cpu"))
-    return folder / "model"
-
-
 @pytest.fixture
 def parts(trained):
     return LookAgain.load(trained), load_encoder(trained / "encoder")
-
-
-@pytest.fixture
-def videos(monkeypatch):
-    """Every video that is opened from now on."""
-    opened = []
-
-    class RememberedVideo(napari_lookagain.video.Video):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            opened.append(self)
-
-    monkeypatch.setattr(napari_lookagain.video, "Video", RememberedVideo)
-    return opened
 
 
 def test_a_video_is_decoded_no_further(session, parts, videos):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import math
-import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model
 
-import napari_lookagain.video
 from napari_lookagain.allocation import choose_looks
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.batches import Batches, Recording
@@ -23,8 +21,7 @@ from napari_lookagain.model.lookagain import LookAgain
 from napari_lookagain.motion_pass import MotionPass
 from napari_lookagain.predict import predict
 from napari_lookagain.progress import drain
-from napari_lookagain.runs import train
-from napari_lookagain.session import Session, load_session
+from napari_lookagain.session import Session
 from napari_lookagain.vision.encoder import load_encoder
 from napari_lookagain.vision.look import see
 from napari_lookagain.windows import sliding_windows, stitch
@@ -35,15 +32,6 @@ BUDGETS = pytest.mark.parametrize("budget", [0.0, 0.02, 0.25, 0.3, 0.99, 1.0])
 SELECTS = pytest.mark.parametrize("select", ["spread", "topk", "grid", "random"])
 
 
-@pytest.fixture(scope="module")
-def trained(mice, tiny, tmp_path_factory):
-    """Folder of a model that was trained on the mice, elsewhere."""
-    folder = tmp_path_factory.mktemp("trained")
-    session = load_session(shutil.copytree(mice, folder / "mice.lookagain"))
-    drain(train([session], folder / "model", tiny(look={"budget": 0.25}), device="cpu"))
-    return folder / "model"
-
-
 @pytest.fixture
 def model(trained):
     return LookAgain.load(trained)
@@ -52,29 +40,6 @@ def model(trained):
 @pytest.fixture
 def encoder(trained):
     return load_encoder(trained / "encoder")
-
-
-@pytest.fixture
-def videos(monkeypatch):
-    """Every video that is opened from now on; each remembers the frames that were asked of it."""
-    opened = []
-
-    class RememberingVideo(napari_lookagain.video.Video):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            self.asked = []
-            opened.append(self)
-
-        def frame(self, i, **options):
-            self.asked.append(i)
-            return super().frame(i, **options)
-
-        def frames(self, indices, **options):
-            self.asked += list(indices)
-            return super().frames(indices, **options)
-
-    monkeypatch.setattr(napari_lookagain.video, "Video", RememberingVideo)
-    return opened
 
 
 def cut(session, n_frames):

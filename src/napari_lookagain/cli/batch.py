@@ -81,7 +81,8 @@ def batch(
     _check(command, model, out, looking, {"--clusters": clusters, "--encoder": encoder, "--set": settings})
     config = None
     if command == "segment" and model is None:
-        config = config_of(preset, None, encoder, seed, settings, clusters)  # budgets are those of the tasks
+        options = {"vision.encoder": encoder or None, "finetune.clusters": clusters}  # looks are those of the tasks
+        config = config_of(preset, seed, settings, options)
     of_all = {"run": run or (None if command == "export" else command), "config": config, **looking}
     work = Batch(_tasks(folders, command, of_all, model, device, what, out), retries)
     if waiting := work.of("waiting"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_lookagain.cli.options import Device, Json, Preset, Seed, Settings, changes_of
+from napari_lookagain.cli.options import Device, Json, Preset, Seed, Settings, config_of
 from napari_lookagain.cli.show import show, watch
 from napari_lookagain.errors import InputError
 
@@ -32,14 +32,12 @@ def pretrain(
     as_json: Json = False,
 ) -> None:
     """Pretrain the eye on the frames that move and differ; no labels are needed."""
-    from napari_lookagain.config import Config
     from napari_lookagain.device import accelerator
     from napari_lookagain.eyes.kept import told_of
     from napari_lookagain.eyes.pictures import draw_eye
     from napari_lookagain.eyes.pretraining import pretrain_eye
 
-    changes = changes_of(settings, seed, {"beast.size": size})
-    config = Config.preset(preset, **changes)  # type: ignore[arg-type]  # preset refuses other words
+    config = config_of(preset, seed, settings, {"beast.size": size})
     sessions = [_open(path) for path in recordings]
     watch(pretrain_eye(sessions, config, out, device=device))
     place = accelerator(device)

@@ -58,9 +58,9 @@ def segment(
     sessions = load_sessions(folders)
     name = run or runs.free_name(sessions, "segment")
     if model is None:
-        given = {"look.scope": scope, "look.decode": decode}
-        chosen = [f"{name}={value}" for name, value in given.items() if value is not None]
-        config = config_of(preset, budget_of(budget, sessions), encoder, seed, [*(settings or []), *chosen], clusters)
+        look = {"look.budget": budget_of(budget, sessions), "look.scope": scope, "look.decode": decode}
+        options = look | {"vision.encoder": encoder or None, "finetune.clusters": clusters}
+        config = config_of(preset, seed, settings, options)
         announce(lambda: cost.expected(sessions, config, device))
         work = runs.segment(sessions, config, minutes=minutes, run=name, device=device)
     elif clusters is None and not encoder and not settings:
@@ -98,7 +98,8 @@ def train(
     if head == "lookagain":
         if features is not None:
             raise InputError("--features is what --head tcn and --head linear read; name one of them, or leave it out.")
-        config = config_of(preset, budget_of(budget, sessions), encoder, seed, settings)
+        options = {"look.budget": budget_of(budget, sessions), "vision.encoder": encoder or None}
+        config = config_of(preset, seed, settings, options)
         work = runs.train(sessions, out, config, pretrained=pretrained, rater=rater, device=device)
     elif budget is None and pretrained is None:
         choices = action_config_of(preset, head, features, encoder, seed, settings)

@@ -44,18 +44,10 @@ def load_sessions(folders: list[Path]) -> list[Session]:
     return [load_session(folder) for folder in folders]
 
 
-def config_of(
-    preset: str,
-    budget: float | None,
-    encoder: str,
-    seed: int,
-    settings: list[str] | None,
-    clusters: int | None = None,
-) -> Config:
-    """The preset with the options and settings of the command line on top."""
+def config_of(preset: str, seed: int, settings: list[str] | None, options: dict[str, Any]) -> Config:
+    """The preset with the settings and options of the command line on top."""
     from napari_lookagain.config import Config
 
-    options = {"look.budget": budget, "vision.encoder": encoder or None, "finetune.clusters": clusters}
     return Config.preset(preset, **changes_of(settings, seed, options))  # type: ignore[arg-type]  # refuses other words
 
 
