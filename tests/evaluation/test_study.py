@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from napari_lookagain.baselines import METHODS, method_of
-from napari_lookagain.config import by_section
 from napari_lookagain.errors import InputError
 from napari_lookagain.evaluation.study import STUDIES, Study
+from napari_lookagain.settings import by_section
 
 NAMES = sorted(each.name.removesuffix(".toml") for each in STUDIES.iterdir())
 

@@ -7,8 +7,9 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from napari_lookagain.config import BeastConfig, Config, FeatureConfig, Section, Settings
+from napari_lookagain.config import BeastConfig, Config, FeatureConfig
 from napari_lookagain.errors import InputError
+from napari_lookagain.settings import Section, Settings
 
 Preset = Literal["quick", "paper"]
 Feature = Literal["keypoints", "pca", "mean", "cls", "patches"]

@@ -12,12 +12,12 @@ from pydantic import Field
 
 from napari_lookagain.baselines.arhmm_dynamics import Dynamics, check_dynamax
 from napari_lookagain.baselines.arhmm_poses import Reduction, aligned_poses, chunked, lagged
-from napari_lookagain.config import Settings
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
 from napari_lookagain.material import check_tracked
 from napari_lookagain.model.lookagain import ModelCard
 from napari_lookagain.progress import Progress
+from napari_lookagain.settings import Settings
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from napari_lookagain.baselines.bams_pretraining import Embedding, pretrain_bams, read_courses
-from napari_lookagain.config import FeatureConfig, Settings
+from napari_lookagain.config import FeatureConfig
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
@@ -24,6 +24,7 @@ from napari_lookagain.model.layers import MLP
 from napari_lookagain.model.lookagain import ModelCard
 from napari_lookagain.model.losses import class_weights, soft_assignment
 from napari_lookagain.progress import Progress
+from napari_lookagain.settings import Settings
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session

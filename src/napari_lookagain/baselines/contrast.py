@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from napari_lookagain.config import Config, Section
+from napari_lookagain.config import Config
 from napari_lookagain.errors import InputError
 from napari_lookagain.features import trusted
 from napari_lookagain.model.layers import MLP
 from napari_lookagain.progress import Progress
+from napari_lookagain.settings import Section
 from napari_lookagain.vision.beast_batches import augmented
 from napari_lookagain.vision.crops import present
 from napari_lookagain.vision.encoder import What

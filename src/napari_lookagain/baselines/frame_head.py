@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from napari_lookagain.config import Section
 from napari_lookagain.model.losses import class_weights, classification_loss
 from napari_lookagain.progress import Progress
+from napari_lookagain.settings import Section
 
 CLIP = 10.0  # deviations beyond which a column says no more: a track that jumps does not drown the rest
 MIN_SCALE = 1e-3  # of a column that hardly varies in training

@@ -14,8 +14,8 @@ from napari_lookagain.actions.features import Eyes, settle
 from napari_lookagain.actions.jobs import train_actions
 from napari_lookagain.actions.model import ActionModel
 from napari_lookagain.actions.prediction import predict_actions
-from napari_lookagain.config import Settings, by_section
 from napari_lookagain.progress import Progress
+from napari_lookagain.settings import Settings, by_section
 
 if TYPE_CHECKING:
     from napari_lookagain.ethogram import Ethogram

@@ -18,13 +18,14 @@ from napari_lookagain.baselines.contrast import ContrastConfig, train_contrast
 from napari_lookagain.baselines.frame_head import FrameHead, FrameHeadConfig, train_head
 from napari_lookagain.baselines.pose_features import PoseFeatures
 from napari_lookagain.baselines.window_statistics import CHUNK, Read, Statistic, in_windows, scored_rows, scored_spans
-from napari_lookagain.config import Config, Settings
+from napari_lookagain.config import Config
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
 from napari_lookagain.material import behavior_labels
 from napari_lookagain.model.lookagain import ModelCard
 from napari_lookagain.progress import Progress
+from napari_lookagain.settings import Settings
 from napari_lookagain.vision.encoder import VisionEncoder
 from napari_lookagain.vision.look import see
 from napari_lookagain.vision.on_the_fly import Seen

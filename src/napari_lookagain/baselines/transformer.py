@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from napari_lookagain.batches import Batches, Recording, training_windows
-from napari_lookagain.config import FeatureConfig, Settings
+from napari_lookagain.config import FeatureConfig
 from napari_lookagain.device import accelerator
 from napari_lookagain.errors import InputError
 from napari_lookagain.ethogram import Ethogram
@@ -26,6 +26,7 @@ from napari_lookagain.model.lookagain import ModelCard
 from napari_lookagain.model.losses import class_weights, classification_loss
 from napari_lookagain.model.motion import MIN_SCALE
 from napari_lookagain.progress import Progress
+from napari_lookagain.settings import Settings
 from napari_lookagain.windows import Stitcher, Window, sliding_windows
 
 if TYPE_CHECKING:

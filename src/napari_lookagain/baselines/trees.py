@@ -13,11 +13,11 @@ from threadpoolctl import threadpool_limits
 
 from napari_lookagain.baselines.pose_features import PoseFeatures
 from napari_lookagain.baselines.window_statistics import CHUNK, STATISTICS, in_windows, scored_rows
-from napari_lookagain.config import Settings
 from napari_lookagain.ethogram import Ethogram
 from napari_lookagain.material import behavior_labels
 from napari_lookagain.model.lookagain import ModelCard
 from napari_lookagain.progress import Progress
+from napari_lookagain.settings import Settings
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session

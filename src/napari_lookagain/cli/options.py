@@ -64,7 +64,7 @@ def action_config_of(
 
 def changes_of(settings: list[str] | None, seed: int, options: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """What --seed, --set and other options, None where they were left out, change of a preset, section by section."""
-    from napari_lookagain.config import by_section
+    from napari_lookagain.settings import by_section
 
     given = {name: value for name, value in options.items() if value is not None}
     return by_section({"training.seed": seed} | dict(setting_of(each) for each in settings or []) | given)

@@ -10,8 +10,9 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator
 
-from napari_lookagain.config import Config, Preset, Section, Settings, by_section
+from napari_lookagain.config import Config, Preset
 from napari_lookagain.errors import InputError
+from napari_lookagain.settings import Section, Settings, by_section
 
 STUDIES = files("napari_lookagain.evaluation") / "studies"
 
