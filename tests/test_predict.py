@@ -208,6 +208,21 @@ def test_every_frame_of_every_animal_is_told(session, model, encoder, n_frames):
     assert looks_taken(ethogram.looked).tolist() == [[k, k] for k in looks_wanted(n_frames, 0.3)]
 
 
+@pytest.mark.parametrize(("seconds", "reach"), [(0.1, 1), (0.5, 6), (100, 1250)])
+def test_probabilities_are_averaged_over_time_as_asked(session, model, encoder, monkeypatch, seconds, reach):
+    raw = drain(predict(model, replace(session, path=None), encoder, budget=0.25, device="cpu"))
+    monkeypatch.setattr(module, "STRIDES", 2)  # so that there are borders to reach across
+    model.config = model.config.updated(finetune={"smoothing_window": seconds})
+    told = drain(predict(model, session, encoder, budget=0.25, device="cpu"))
+    assert (told.looked == raw.looked).all()
+    padded = np.pad(raw.probabilities.astype(np.float64), ((reach, reach), (0, 0), (0, 0)), mode="edge")
+    frames = np.arange(session.n_frames)[:, None] + np.arange(2 * reach + 1)
+    wanted = padded[frames].mean(1)  # (T, A, K)
+    np.testing.assert_allclose(told.probabilities.astype(float), wanted, atol=2e-3)  # kept in half precision
+    assert (told.label == told.probabilities.argmax(-1)).mean() > 0.99, "halves may be equal"
+    assert np.abs(wanted - raw.probabilities).max() > 0.02, "nothing would differ"
+
+
 def test_an_animal_may_be_missing_altogether(session, model, encoder):
     nowhere = np.full((session.n_frames, 1, session.n_keypoints, 2), np.nan, np.float32)
     animals = (*session.animals, "ghost")

@@ -232,6 +232,9 @@ class FinetuneConfig(Section):
     0 in the paper, and where the budget is 0."""
     correct_prior: bool = True
     """◇ Undo the class weights of the loss in the probabilities; False in the paper."""
+    smoothing_window: float = Field(0.0, ge=0)
+    """◇ Seconds over which a prediction averages the probabilities of behaviors, so that the ethogram flickers less;
+    keep it below the shortest bout that matters. The paper does not state any smoothing."""
 
 
 class TrainingConfig(Section):
@@ -319,7 +322,14 @@ _MANY_LABELS: dict[str, dict[str, Any]] = {  # noise and dropout, or recordings 
     "features": {"keypoint_velocity": True},
     "motion": {"dropout": 0.2},
     "pretrain": {"epochs": 0},
-    "finetune": {"epochs": 10, "batch": 8, "dropout": 0.3, "noise": 0.2, "column_dropout": 0.25},
+    "finetune": {
+        "epochs": 10,
+        "batch": 8,
+        "dropout": 0.3,
+        "noise": 0.2,
+        "column_dropout": 0.25,
+        "smoothing_window": 0.75,
+    },
     "training": {"max_windows": 2000},
 }
 _PRESETS: dict[str, dict[str, Any]] = {

@@ -10,6 +10,7 @@ from hashlib import blake2b
 
 import numpy as np
 import torch
+from scipy.ndimage import uniform_filter1d
 
 from napari_lookagain.allocation import choose_looks
 from napari_lookagain.config import LookConfig, Scope
@@ -206,10 +207,12 @@ def _read_head(
 ) -> Generator[Progress, None, dict[str, np.ndarray]]:
     """Aggregate the looks and run the head over overlapping windows, but for the stretches that were told before.
 
-    What is told of (T, A): the label, probabilities (K) averaged over windows, and gate score with its terms (4).
+    What is told of (T, A): the label, probabilities (K) averaged over windows, and then over time as the settings say,
+    and gate score with its terms (4).
     """
     n_animals, n_frames, _ = motion.read.shape
     length, n_classes = model.config.motion.window, len(model.card.names)
+    reach = _reach(model, session.fps)
     folder = None
     if motion.folder is not None:
         folder = motion.folder / f"told-{_told_key(model, session, looked, features, encoder)}"
@@ -228,9 +231,10 @@ def _read_head(
     )
     windows = sliding_windows(n_frames, length, length // 2)
     for span in stretches.missing:
-        own = touching(windows, span.start, span.stop)
-        out = np.zeros((n_animals, span.stop - span.start, n_classes), np.float32)
-        stitcher = Stitcher(own, out, span.start)
+        first, last = max(span.start - reach, 0), min(span.stop + reach, n_frames)
+        own = touching(windows, first, last)
+        out = np.zeros((n_animals, last - first, n_classes), np.float32)
+        stitcher = Stitcher(own, out, first)
         for some in in_batches(own, place, n_animals * length * model.card.seen_width):
             read, logit, seen, there, visual = (
                 torch.from_numpy(array).to(place) for array in _head_inputs(model, motion, looked, features, some)
@@ -241,11 +245,19 @@ def _read_head(
             for window, piece in zip(some, probabilities, strict=True):
                 stitcher.add(window, piece)
             yield Progress(min(some[-1].stop, span.stop), n_frames, "reading behavior")
-        probability = out.swapaxes(0, 1)  # (T, A, K)
+        if reach:
+            out = uniform_filter1d(out, 2 * reach + 1, axis=1, mode="nearest")
+        probability = out[:, span.start - first : span.stop - first].swapaxes(0, 1)  # (T, A, K)
         gate = motion.part(span.start, span.stop).gate.swapaxes(0, 1)  # (T, A, 4)
         gate[..., 0] = 1 / (1 + np.exp(-gate[..., 0]))
         stretches.put(span, label=probability.argmax(-1), probabilities=probability, gate=gate)
     return stretches.read()
+
+
+def _reach(model: LookAgain, fps: float) -> int:
+    """How many frames to either side of a frame its probabilities are averaged over."""
+    seconds = model.config.finetune.smoothing_window if model.card.kind == "behavior" else 0.0
+    return int(seconds * fps / 2)
 
 
 def _head_inputs(
