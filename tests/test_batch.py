@@ -12,6 +12,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+from dask.system import cpu_count
 from threadpoolctl import threadpool_limits
 
 import napari_lookagain.batch.workers as starting
@@ -65,7 +66,7 @@ def predicting(folders, week, **options) -> list[Task]:
 @contextmanager
 def as_in_a_worker():
     """One thread count for both: that of a worker."""
-    threads = max(1, os.cpu_count() // WORKERS)
+    threads = max(1, cpu_count() // WORKERS)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

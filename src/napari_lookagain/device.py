@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from dask.system import cpu_count
 
 from napari_lookagain.errors import InputError
 
@@ -40,4 +42,15 @@ def accelerator(device: str, *, some_unused: bool = False) -> Accelerator:
 
 def share_cores(processes: int) -> None:
     """Leave every one of several processes its share of the cores: more threads than cores slow all of them down."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // processes))
+    torch.set_num_threads(max(1, cpu_count() // processes))
+
+
+@contextmanager
+def leave_cores(count: int) -> Iterator[None]:
+    """Keep torch off so many of the cores, which other threads use meanwhile; one is left to it in any case."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(before, cpu_count() - count)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import dask.config
+from dask.system import cpu_count
 from distributed import Client, Nanny, Scheduler, SpecCluster, WorkerPlugin
 
 from napari_lookagain.errors import InputError
@@ -91,7 +92,7 @@ class _Undisturbed(WorkerPlugin):
 def _local(workers: int | None, most: int | None, device: str) -> tuple[SpecCluster, int]:
     """Processes of this machine, spawned, never forked; and how many they are."""
     gpus = _gpus() if device in ("auto", "cuda") else []
-    cores = os.cpu_count() or 1
+    cores = cpu_count()
     wanted = workers or len(gpus) or max(1, cores // CORES_OF_A_WORKER)
     count = wanted if most is None else min(wanted, most)
     threads = str(max(1, cores // count))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -145,6 +147,20 @@ class Crops:
             _fill(center[:, animal], middle)
             _fill(up[:, animal], -np.pi / 2)  # y grows downward
         return center, up
+
+
+@contextmanager
+def in_one_thread() -> Iterator[None]:
+    """Keep OpenCV from sharing single crops among threads of its own.
+
+    These wait for each other busily, for three times as long as a crop takes, on cores that an encoder could use.
+    """
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def present(session: Session, crops: Crops, frames: slice = slice(None)) -> np.ndarray:

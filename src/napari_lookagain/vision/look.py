@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,7 @@ from napari_lookagain.errors import InputError
 from napari_lookagain.features import trusted
 from napari_lookagain.progress import Progress
 from napari_lookagain.vision.cache import FeatureCache, FeatureMemory, Features
-from napari_lookagain.vision.crops import Crops
+from napari_lookagain.vision.crops import Crops, in_one_thread
 from napari_lookagain.vision.encoder import OnDevice, VisionEncoder, What, as_configured
 from napari_lookagain.vision.on_the_fly import OnTheFly, Seen
 from napari_lookagain.vision.pipeline import Writer, work_ahead
@@ -133,8 +132,8 @@ def look(
         return features
     if cache is not None:
         cache.reserve(total)
-    ahead = _made_ahead(session, encoder, crops, missing, batch, decoders or _decoders(encoder))
-    with closing(ahead), Writer(features) as kept:
+    ahead = _made_ahead(session, encoder, crops, missing, batch, decoders := decoders or _decoders(encoder))
+    with _beside(encoder, decoders), closing(ahead), Writer(features) as kept:
         for item in ahead:
             if item is not None:
                 rows, images = item
@@ -177,18 +176,28 @@ def _stacker(encoder: VisionEncoder) -> Callable[[list[np.ndarray]], np.ndarray]
     return stack_pinned
 
 
+def _beside(encoder: VisionEncoder, decoders: int) -> AbstractContextManager[None]:
+    """Leave cores to who decodes while an encoder of torch is at work: with more threads than cores both are slower."""
+    if not isinstance(encoder, OnDevice):
+        return nullcontext()
+    from napari_lookagain.device import leave_cores
+
+    return leave_cores(decoders)
+
+
 def _decoders(encoder: VisionEncoder) -> int:
     if _device(encoder) == "cpu":
         return 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores - 1, _MOST_DECODERS))
+    from dask.system import cpu_count
+
+    return max(1, min(cpu_count() - 1, _MOST_DECODERS))
 
 
 def _made_ahead(
     session: Session, encoder: VisionEncoder, crops: Crops, missing: np.ndarray, batch: int, decoders: int
 ) -> Generator[Batch | None, None, None]:
     """Batches of all that is missing, made in threads, and None while there is none; the video outlives the threads."""
-    with ExitStack() as opened:
+    with in_one_thread(), ExitStack() as opened:
         parts = _parts(opened, session, encoder, crops, missing, batch)
         yield from opened.enter_context(closing(work_ahead(parts, decoders)))
 
