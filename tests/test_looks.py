@@ -70,6 +70,16 @@ def test_what_a_look_will_cost_counts_pins_and_mutes(session, tiny):
     assert {part.stage: part.steps for part in look_again(session, config, 0.25)}["looking at the video"] == sum(fewer)
 
 
+def test_what_a_look_will_cost_knows_what_may_be_decoded(session, tiny):
+    free, limited = (tiny(look={"scope": "recording", "decode": share}) for share in (1.0, 0.1))
+    assert looks_of(session, free, 0.05) == looks_of(session, limited, 0.05) == [15, 15]
+    assert (looks_of(session, free, 0.25), looks_of(session, limited, 0.25)) == ([75, 75], [30, 30])
+    costs = [{part.stage: part for part in look_again(session, config, 0.05)} for config in (free, limited)]
+    assert costs[1]["looking at the video"].seconds < costs[0]["looking at the video"].seconds
+    keep_wishes(session, wishes_of(session).pin(0, 64, "mouse1"))
+    assert looks_of(session, limited, 0.25) == [64, 30], "what is pinned is looked at whatever it needs"
+
+
 @pytest.mark.parametrize(("start", "stop"), [(-1, 3), (5, 5), (6, 5), (90, 101)])
 def test_frames_that_are_not_there_are_refused(start, stop):
     with pytest.raises(InputError, match=f"Frames {start} to {stop} cannot be meant by a mute.*0 to 99"):

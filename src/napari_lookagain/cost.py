@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -57,10 +58,12 @@ def count_looks(
     *,
     pinned: np.ndarray | None = None,
     muted: np.ndarray | None = None,
+    decode: float = 1.0,
 ) -> int:
     """Frames of one animal that a run will look at: ceil(budget × frames) of every window (Eq. 16), or of the whole.
 
-    `pinned` and `muted`, each (T,) bool and never both, count as in `allocation.choose_looks`.
+    `pinned` and `muted`, each (T,) bool and never both, count as in `allocation.choose_looks`. Where at most a share
+    `decode` of the video is decoded, these are the most that it may look at.
     """
     if not budget > 0:  # NaN, too, which is refused where it is used
         return 0
@@ -68,7 +71,7 @@ def count_looks(
     frames = np.diff(starts, append=n_frames)
     if muted is not None:
         frames = frames - np.add.reduceat(muted, starts, dtype=int)
-    looks = np.ceil(budget * frames - 1e-9)
+    looks = np.minimum(np.ceil(budget * frames - 1e-9), int(decode * n_frames + 1e-9))
     if pinned is not None:
         looks = np.maximum(looks, np.add.reduceat(pinned, starts, dtype=int))
     return int(looks.sum())
@@ -76,12 +79,10 @@ def count_looks(
 
 def looks_of(session: Session, config: Config, budget: float) -> list[int]:
     """Frames of each animal that a run will look at, pins and mutes among them; errors as in `looks.wishes_of`."""
-    scope, wishes = config.look.scope, wishes_of(session)
+    asked, wishes = config.look, wishes_of(session)
+    count = partial(count_looks, session.n_frames, config.motion.window, budget, asked.scope, decode=asked.decode)
     masks = [mask.T for mask in wishes.masks()] if wishes.wishes else [[None] * session.n_animals] * 2
-    return [
-        count_looks(session.n_frames, config.motion.window, budget, scope, pinned=pinned, muted=muted)
-        for pinned, muted in zip(*masks, strict=True)
-    ]
+    return [count(pinned=pinned, muted=muted) for pinned, muted in zip(*masks, strict=True)]
 
 
 def count_learnt(n_frames: int, config: Config) -> int:
@@ -259,14 +260,14 @@ def _part(stage: str, steps: int, seconds: float, key: str = "") -> Part:
 def _looking(session: Session, config: Config, looks: int, device: str) -> Part:
     encoder = config.vision.encoder
     image = _ENCODE_BEAST[config.beast.size] if encoder == "beast" else _ENCODE.get(encoder, _ENCODE_OTHER)
-    seconds = _decoding(session, looks / session.n_animals) + image
+    seconds = _decoding(session, looks / session.n_animals, config.look.decode) + image
     return _part("looking at the video", looks, seconds, f"{encoder} {device}")
 
 
-def _decoding(session: Session, frames: float) -> float:
-    """Seconds to decode one image of so many frames, those that must be decoded on the way included."""
+def _decoding(session: Session, frames: float, share: float = 1.0) -> float:
+    """Seconds to decode one image of so many frames, those on the way included: at most this share of the video."""
     width, height = session.frame_size or (0, 0)
-    on_the_way = min(session.n_frames / max(frames, 1), _SKIPPED)
+    on_the_way = min(share * session.n_frames / max(frames, 1), _SKIPPED)
     return _DECODE * width * height / 1e6 * on_the_way / session.n_animals
 
 

@@ -36,8 +36,8 @@ class KeptRun:
         Of its ethogram; None when it was cut off.
     budget
         Share of frames that it was to look at.
-    scope
-        What that is a share of; see `LookConfig`.
+    scope, decode
+        What that is a share of, and the share of the video that it was to decode at most; see `LookConfig`.
     config
         Its settings; None where nothing tells them.
     folder
@@ -49,6 +49,7 @@ class KeptRun:
     kind: Kind | None
     budget: float | None
     scope: Scope
+    decode: float
     config: Config | None
     folder: Path
 
@@ -106,8 +107,9 @@ def _look_at(folder: Path) -> KeptRun:
     config = None if settings is None else _parse(settings)
     told = _read_json(folder / "metrics.json") or {}
     budget = told.get("budget", None if config is None else config.look.budget)
-    scope = told.get("scope", (config or Config()).look.scope)
-    return KeptRun(folder.name, written.stat().st_mtime, kind, budget, scope, config, folder)
+    look = (config or Config()).look
+    scope, decode = told.get("scope", look.scope), told.get("decode", look.decode)
+    return KeptRun(folder.name, written.stat().st_mtime, kind, budget, scope, decode, config, folder)
 
 
 def _parse(settings: dict) -> Config | None:

@@ -10,6 +10,7 @@ import pytest
 
 from napari_lookagain import config as configuration
 from napari_lookagain.cost import count_looks
+from napari_lookagain.decode_cost import decoded_share
 from napari_lookagain.gui.state import Selection
 from napari_lookagain.kept_runs import kept_runs, resumable_segment
 from napari_lookagain.looks import keep_wishes, wishes_of
@@ -160,6 +161,37 @@ def test_another_budget_or_scope_repeats_only_the_look(qtbot, dock, step, found,
     assert dock.view.state.discovered.looked.sum(0).tolist() == [30, 30]
     assert step.settings.config().look.scope == "recording"
     assert not step.again.isVisible()
+
+
+def test_a_limit_of_decoding_repeats_only_the_look(qtbot, dock, step, found, run, stages):
+    from qtpy.QtCore import Qt
+
+    settings = step.settings
+    assert not settings.decode.isVisible(), "every window has looks of its own"
+    settings.scope.setCurrentText("the whole recording")
+    assert settings.decode.isVisible()
+    assert not settings.decode.value < 1, "no limit"
+    run(step.again)
+    before = decoded_share(found, dock.view.state.discovered.looked)
+    settings.decode.slider.setFocus()
+    for _ in range(14):
+        qtbot.keyClick(settings.decode.slider, Qt.Key.Key_PageDown)
+    assert settings.decode.value == 0.3
+    stages.clear()
+    run(step.again)
+    looked = dock.view.state.discovered.looked
+    assert set(stages) <= {"looking at the video", "reading behavior"}
+    assert looked.any()
+    assert decoded_share(found, looked) <= 0.3 < before
+    assert not step.again.isVisible()
+    latest = kept_runs(found)[0]
+    assert (latest.scope, latest.decode) == ("recording", 0.3)
+    settings.decode.set_value(0.01)
+    assert "looks at 3 of 300 frames" in step.preview.text(), "more cannot be reached"
+    dock.open(load_session(found.path))
+    assert (settings.decode.value, settings.looking) == (0.3, {"scope": "recording", "decode": 0.3})
+    settings.scope.setCurrentText("each window")
+    assert settings.config().look.decode == 1
 
 
 def test_pins_and_mutes_repeat_only_the_look(dock, step, found, run, stages):

@@ -64,17 +64,17 @@ class FileField(QWidget):
 
 
 class PercentField(QWidget):
-    """A share between 0 and 1, as a slider and a number of percent that follow each other."""
+    """A share between `least` and 1, as a slider and a number of percent that follow each other."""
 
     changed = Signal()
 
-    def __init__(self, value: float, hint: str) -> None:
+    def __init__(self, name: str, value: float, hint: str, least: float = 0.0) -> None:
         super().__init__()
         self.slider, self.number = QSlider(Qt.Orientation.Horizontal), QSpinBox()
         for control in (self.slider, self.number):
-            control.setRange(0, 100)
+            control.setRange(round(100 * least), 100)
             control.setToolTip(hint)
-            control.setAccessibleName("budget")
+            control.setAccessibleName(name)
         self.slider.setPageStep(5)
         self.number.setSuffix(" %")
         self.slider.valueChanged.connect(self.number.setValue)
@@ -88,7 +88,7 @@ class PercentField(QWidget):
 
     @property
     def value(self) -> float:
-        """The share, 0–1."""
+        """The share."""
         return self.number.value() / 100
 
     def set_value(self, value: float) -> None:

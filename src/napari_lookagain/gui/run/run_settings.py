@@ -18,6 +18,10 @@ _SCOPE_HINT = (
     "What the budget is a share of. Each window: every few seconds get their share of looks, as in the paper. "
     "The whole recording: quiet hours give their looks to busy minutes. Every animal keeps a budget of its own."
 )
+_DECODE_HINT = (
+    "How much of the video may be decoded, where the budget is a share of the whole recording. Below 100 % looks go "
+    "where most is gained for what has to be decoded: faster where decoding takes long, and blind in the rest."
+)
 
 
 class RunSettings(QWidget):
@@ -28,9 +32,10 @@ class RunSettings(QWidget):
     def __init__(self) -> None:
         super().__init__()
         config = Config.preset()
-        self.budget = PercentField(config.look.budget, hint("look", "budget"))
+        self.budget = PercentField("budget", config.look.budget, hint("look", "budget"))
         self.scope = _choice(tuple(_SCOPES), _SCOPE_HINT)
         self.scope.setAccessibleName("scope of the budget")
+        self.decode = PercentField("share of the video to decode", config.look.decode, _DECODE_HINT, least=0.01)
         self.clusters = QSpinBox()
         self.clusters.setRange(2, 99)
         self.clusters.setValue(config.finetune.clusters)
@@ -47,12 +52,14 @@ class RunSettings(QWidget):
         for signal in (
             self.budget.changed,
             self.scope.currentTextChanged,
+            self.decode.changed,
             self.clusters.valueChanged,
             self.encoder.currentTextChanged,
             self.preset.currentTextChanged,
             self.device.currentTextChanged,
         ):
             signal.connect(lambda *_: self.changed.emit())
+        self.scope.currentTextChanged.connect(self._limit_decoding)
         self.preset.currentTextChanged.connect(self._take_preset)
 
     def config(self) -> Config:
@@ -60,7 +67,7 @@ class RunSettings(QWidget):
         changes: dict[str, dict[str, Any]] = {
             "look": {
                 "budget": self.budget.value if self._sees else 0.0,
-                "scope": self.scope_chosen,
+                **self.looking,
             },
             "finetune": {"clusters": self.clusters.value()},
             "vision": {"encoder": self.encoder.currentText().strip() or "pca"},
@@ -71,14 +78,16 @@ class RunSettings(QWidget):
         return config.updated(beast={"size": self._eye_size})
 
     @property
-    def scope_chosen(self) -> Scope:
-        """What the budget is a share of."""
-        return _SCOPES[self.scope.currentText()]
+    def looking(self) -> dict[str, Any]:
+        """What the budget is a share of, and how much of the video may be decoded; `scope` and `decode` of a look."""
+        scope = _SCOPES[self.scope.currentText()]
+        return {"scope": scope, "decode": self.decode.value if scope == "recording" else 1.0}
 
     def take(self, config: Config, budget: float) -> None:
         """Show the settings that an earlier run was made with."""
         self.budget.set_value(budget)
         self.scope.setCurrentText(next(text for text, scope in _SCOPES.items() if scope == config.look.scope))
+        self.decode.set_value(config.look.decode)
         self.clusters.setValue(config.finetune.clusters)
         self.encoder.setCurrentText(config.vision.encoder)
         if config.vision.encoder == "beast":
@@ -93,8 +102,12 @@ class RunSettings(QWidget):
     def allow_looks(self, sees: bool) -> None:
         """Without a video there is nothing to look at, whatever the budget."""
         self._sees = sees
-        for control in (self.budget, self.scope, self.encoder):
+        for control in (self.budget, self.scope, self.decode, self.encoder):
             control.setEnabled(sees)
+
+    def _limit_decoding(self) -> None:
+        """Only where looks may go anywhere can they keep to a part of the video."""
+        self._form.setRowVisible(self.decode, self.looking["scope"] == "recording")
 
     def _take_preset(self, name: Preset) -> None:
         config = Config.preset(name)
@@ -123,7 +136,10 @@ class RunSettings(QWidget):
         form.setContentsMargins(0, 0, 0, 0)
         form.addRow("Budget", self.budget)
         form.addRow("Share of", self.scope)
+        form.addRow("Decode at most", self.decode)
         form.addRow(grid)
+        self._form = form
+        self._limit_decoding()
 
 
 def hint(section: str, key: str) -> str:

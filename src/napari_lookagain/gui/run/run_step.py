@@ -124,9 +124,9 @@ class RunStep(QWidget):
         assert self._state is not None
         assert run.model is not None
         session, device = self._state.session, self.settings.device.currentText()
-        budget, scope = self.settings.budget.value, self.settings.scope_chosen
+        budget, looking = self.settings.budget.value, self.settings.looking
         name = kept_runs.unused_name(session, f"{run.name.partition('-at-')[0]}-at-{100 * budget:.0f}")
-        work = partial(_predict_all, run.model, session, budget=budget, scope=scope, run=name, device=device)
+        work = partial(_predict_all, run.model, session, budget=budget, **looking, run=name, device=device)
         self._work("Looking again", work, cost.look_again(session, self._config_again(run), budget, device), name)
 
     def _work(self, title: str, work: Work, parts: list[cost.Part], name: str) -> None:
@@ -182,7 +182,7 @@ class RunStep(QWidget):
         """Remember that a run is in view, and show the settings it was made with."""
         self._in_view[str(run.kind)] = run
         if run.kind == "cluster" and run.config is not None and run.budget is not None:
-            self.settings.take(run.config.updated(look={"scope": run.scope}), run.budget)
+            self.settings.take(run.config.updated(look={"scope": run.scope, "decode": run.decode}), run.budget)
 
     def _notice(self) -> None:
         """Take note of behaviors that were predicted elsewhere, as in the review of this one."""
@@ -220,7 +220,8 @@ class RunStep(QWidget):
             return False
         if abs(run.budget - budget) > 5e-3:
             return True
-        if budget > 0 and (self.settings.scope_chosen != run.scope or wishes != self._wished):
+        scope, decode = self.settings.looking.values()
+        if budget > 0 and (scope != run.scope or abs(decode - run.decode) > 5e-3 or wishes != self._wished):
             return True
         if budget == 0 or not wishes.wishes or self._state.discovered is None:
             return False
@@ -228,8 +229,8 @@ class RunStep(QWidget):
         return bool((pinned & ~looked).any() or (muted & looked).any())  # said before the session was opened
 
     def _config_again(self, run: KeptRun) -> Config:
-        """The settings of a run, with the budget over what is chosen now."""
-        return (run.config or Config()).updated(look={"scope": self.settings.scope_chosen})
+        """The settings of a run, with looks as they are chosen now."""
+        return (run.config or Config()).updated(look=self.settings.looking)
 
     def _tell_cost(self) -> None:
         assert self._state is not None
