@@ -68,7 +68,7 @@ class Video:
             keep_index(self._index, Path(index), self.path)
         self.fps, off = self._index.rate.tolist()
         self.n_frames = len(self._index.start)
-        self.keyframes = np.sort(np.unique(self._index.start, return_index=True)[1])  # the first to need each packet
+        self.keyframes = _first_of_each(self._index.start)
         self.variable_frame_rate = off > 0
         self.decoded = 0
         self.converted = 0
@@ -205,6 +205,12 @@ class Video:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+def _first_of_each(start: np.ndarray) -> np.ndarray:
+    """Give the first frame, in rising order, that needs each of the packets that decoding can start at."""
+    changed = np.concatenate([[0], np.flatnonzero(start[1:] != start[:-1]) + 1])  # few: what follows takes no memory
+    return np.sort(changed[np.unique(start[changed], return_index=True)[1]])
 
 
 def _to_array(frame: av.VideoFrame, grey: bool, view: bool) -> np.ndarray:
