@@ -154,11 +154,15 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     parser.add_argument("--work", type=Path, help="Folder for sessions and models; a temporary one by default.")
+    parser.add_argument("--session", type=Path, help="Only write the scored session here, for lookagain evaluate.")
     told = parser.parse_args()
     work = told.work or Path(tempfile.mkdtemp())
     label = wing_extension(told.pose)
     stop = len(label) * 2 // 3
     whole = new_session(told.pose, told.video, keypoints=KEYPOINTS)
+    if told.session is not None:
+        part(whole, len(label), label, told.session)
+        return
     whole.save(work / "whole.lookagain")
     train = part(whole, stop, label, work / "train.lookagain")
     rows: list[dict[str, Any]] = []

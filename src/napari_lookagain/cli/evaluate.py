@@ -26,7 +26,7 @@ def evaluate(
     folders: Sessions,
     out: Annotated[Path, typer.Option(help="Folder of the evaluation; the same command goes on in it.")],
     study: Annotated[
-        str, typer.Option(help="looking, labels, baselines, clusters, ablations, or a .toml file of your own.")
+        str, typer.Option(help="looking, labels, keypoints, baselines, clusters, ablations, or a .toml file.")
     ] = "looking",
     arms: Annotated[str | None, typer.Option(help="Only these arms of the study; several by comma.")] = None,
     budgets: Annotated[str | None, typer.Option(help="Shares of frames to look at, as 0,0.05,0.25,1.")] = None,
