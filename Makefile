@@ -22,7 +22,7 @@ INSTALLED := $(VENV)/installed
 DEBIAN := xvfb xauth libgl1 libegl1 libdbus-1-3 libfontconfig1 libglib2.0-0 libxkbcommon-x11-0 libxcb-cursor0 \
           libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-xinerama0
 
-.PHONY: demo test lint docs system clean
+.PHONY: demo test lint bench docs system clean
 
 demo: $(INSTALLED)
 	$(BIN)/lookagain demo --out demo
@@ -35,6 +35,10 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+# Some minutes to a quarter of an hour; on a machine that does nothing else.
+bench: $(INSTALLED) system
+	$$(command -v xvfb-run >/dev/null && echo xvfb-run -a) $(BIN)/python benchmarks/report.py --out bench
 
 docs: $(INSTALLED)
 	$(PIP) install -c constraints.txt -e ".[docs]"

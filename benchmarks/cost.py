@@ -1,6 +1,6 @@
 """What looking costs, from end to end, at every budget: one run, one json and one markdown table.
 
-    python benchmarks/cost.py [--out cost.json] [--eyes tiny base hub] [--budgets 0 0.05 1] [--video FILE]
+    python benchmarks/cost.py [--json cost.json] [--eyes tiny base hub] [--budgets 0 0.05 1] [--video FILE]
 
 For every eye (`cost_material`), a recording is predicted at every budget, nothing kept from one time to the next. The
 motion pass counts in every figure but those that say otherwise, and is told apart, too. What is compared alternates,
@@ -91,7 +91,7 @@ def main() -> None:
         told["long"] = long_recordings(options.minutes, work) if options.minutes else {}
     print("\n" + "\n".join(notes(told)))
     plain = json.dumps(told, indent=2, default=lambda array: array.tolist())
-    options.out.write_text(plain + "\n", encoding="utf-8")
+    options.json.write_text(plain + "\n", encoding="utf-8")
 
 
 def measure(case: Case, budgets: Sequence[float], rounds: int, folder: Path) -> dict[str, Any]:
@@ -292,7 +292,7 @@ def _clock(work: Callable[[], Result]) -> tuple[np.ndarray, Result]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("cost.json"))
+    parser.add_argument("--json", type=Path, default=Path("cost.json"))
     parser.add_argument("--frames", type=int, default=3072, help="that a tiny eye is shown")
     parser.add_argument("--few", type=int, default=128, help="how many of these frames other eyes are shown")
     parser.add_argument("--animals", type=int, default=1, choices=(1, 2, 3))

@@ -4,12 +4,13 @@ Prints the median of several passes, beside the raw decode floor measured among 
 FFmpeg through PyAV, none made into an array. Then what several threads gain that decode and cut whole frames for an
 encoder that takes no time: time on the clock, so other work on the machine shows.
 
-    OMP_NUM_THREADS=1 python benchmarks/decoding.py VIDEO
+    OMP_NUM_THREADS=1 python benchmarks/decoding.py VIDEO --json decoding.json
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("video", type=Path)
     parser.add_argument("--passes", type=int, default=3)
     parser.add_argument("--decoders", type=int, default=2, help="threads that are compared with one")
+    parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         index = Path(folder) / "packets.npz"
@@ -51,10 +53,16 @@ def main() -> None:
     print(f"\nOpening it: {first:.1f} ms when it is read through, {again:.1f} ms with its packet index kept.")
     print(f"\n| a quarter of the frames, ms of time | 1 thread | {options.decoders} threads | ratio, pass by pass |")
     print("|---|---|---|---|")
+    threads = {}
     for name, (grey, size) in IMAGES.items():
         one, several = compare(options.video, Blank(grey, size), options.decoders, options.passes)
+        threads[name] = {"1": list(one / n), str(options.decoders): list(several / n)}
         ratios = ", ".join(f"{ratio:.2f}" for ratio in one / several)
         print(f"| {name} | {np.median(one) / n:.2f} | {np.median(several) / n:.2f} | {ratios} |")
+    if options.json:
+        wanted = {name: {"decoded": decoded / n, "ms": costs} for name, decoded, *costs in rows}
+        told = {"frames": n, "floor_ms": floor, "wanted": wanted, "opening_ms": [first, again], "threads_ms": threads}
+        options.json.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def measure(video: Video, passes: int) -> tuple[float, list[tuple[str, int, float, float, float]]]:

@@ -46,9 +46,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     figures = {**scrub(options.video), **long_session(options.frames)}
-    width = max(map(len, figures))
+    print("| what | median |\n|---|---|")
     for name, value in figures.items():
-        print(f"{name:{width}}  {value:8.1f}")
+        print(f"| {name} | {value:.1f} |")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 

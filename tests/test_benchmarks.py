@@ -30,7 +30,7 @@ def test_what_looking_costs(tmp_path, monkeypatch, capsys) -> None:
     out = tmp_path / "cost.json"
     sizes = ["--frames", "64", "--eyes", "tiny", "--budgets", "0.25", "--rounds", "1", "--minutes", "0"]
     monkeypatch.syspath_prepend(BENCHMARKS)
-    monkeypatch.setattr("sys.argv", ["cost.py", *sizes, "--out", str(out)])
+    monkeypatch.setattr("sys.argv", ["cost.py", *sizes, "--json", str(out)])
     import_module("cost").main()
     told = json.loads(out.read_text(encoding="utf-8"))
     assert {"machine", "frame_size", "eyes", "training", "long"} == told.keys()
@@ -61,6 +61,22 @@ def test_a_video_made_of_a_clip_shows_it_again_and_again(tmp_path, monkeypatch) 
 
 
 @needs_proc
+def test_one_command_gathers_what_is_measured(simulated, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    options = ["--only", "decoding", "--video", str(simulated.video), "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["report.py", *options])
+    import_module("report").main()
+    told = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert told["decoding"]["frames"] == 300
+    assert told["decoding"]["wanted"]["100 %"]["decoded"] == 1
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("## Decoding some of the frames")
+    assert text in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["report.py", *options, "--only", "cost", "--frames", "none"])
+    with pytest.raises(SystemExit, match=r"cost.py failed"):
+        import_module("report").main()
+
+
 def test_a_long_recording_is_looked_at(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.syspath_prepend(BENCHMARKS)
     benchmark = import_module("long_recordings")
