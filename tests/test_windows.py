@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_lookagain.windows import Stitcher, Window, sliding_windows, stitch
+from napari_lookagain.windows import Stitcher, Window, shifted, sliding_windows, stitch
 
 cuts = st.tuples(st.integers(1, 90), st.integers(1, 32)).flatmap(
     lambda cut: st.tuples(st.just(cut[0]), st.just(cut[1]), st.integers(1, cut[1]))
@@ -79,3 +79,9 @@ def test_frames_in_no_window_stay_zero():
 def test_a_stride_that_leaves_gaps_is_refused(stride):
     with pytest.raises(ValueError, match=f"stride is {stride}; windows of 8 frames"):
         sliding_windows(20, 8, stride)
+
+
+def test_shifted_windows_stay_in_the_recording():
+    rng = np.random.default_rng(0)
+    assert {shifted(Window(0, 64, 96), 100, rng).start for _ in range(300)} == {*range(48, 69)}
+    assert {shifted(Window(0, 96, 100), 100, rng).start for _ in range(100)} == {94, 95, 96}

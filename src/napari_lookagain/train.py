@@ -20,7 +20,7 @@ from napari_lookagain.model.losses import class_weights
 from napari_lookagain.model.objectives import Batch, Finetuning, Pretraining
 from napari_lookagain.progress import Progress
 from napari_lookagain.training_loop import History, Loop
-from napari_lookagain.windows import Window
+from napari_lookagain.windows import Window, shifted
 
 
 def pretrain(
@@ -168,15 +168,10 @@ def _class_weights(model: LookAgain, batches: Batches, windows: Sequence[Window]
 def _shifted(
     windows: Sequence[Window], batches: Batches, held_out: Sequence[Window], rng: np.random.Generator
 ) -> list[Window]:
-    """The windows, each shifted by up to half its length, so that no frame is learnt by its place in a window.
-
-    A window that would reach into a held-out one stays where it is.
-    """
+    """The windows, each shifted; one that would reach into a held-out one stays where it is."""
     out = []
     for window in windows:
-        room = batches.recordings[window.recording].n_frames - len(window)
-        start = int(np.clip(window.start + rng.integers(-(len(window) // 2), len(window) // 2 + 1), 0, room))
-        moved = Window(window.recording, start, start + len(window))
+        moved = shifted(window, batches.recordings[window.recording].n_frames, rng)
         overlaps = any(
             h.recording == moved.recording and h.start < moved.stop and moved.start < h.stop for h in held_out
         )

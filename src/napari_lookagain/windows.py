@@ -68,6 +68,13 @@ def touching(windows: Sequence[Window], start: int, stop: int) -> Sequence[Windo
     return windows[first : bisect_left(windows, stop, key=lambda window: window.start)]
 
 
+def shifted(window: Window, n_frames: int, rng: np.random.Generator) -> Window:
+    """The window, shifted by up to half its length, so that no frame is learnt by its place in a window."""
+    half, room = len(window) // 2, n_frames - len(window)
+    start = int(np.clip(window.start + rng.integers(-half, half + 1), 0, room))
+    return Window(window.recording, start, start + len(window))
+
+
 class Stitcher:
     """Puts what was computed per window back on the recording's timeline; overlapping windows are averaged.
 

@@ -9,14 +9,12 @@ import pytest
 import torch
 
 from napari_lookagain.annotations import Annotations
-from napari_lookagain.baselines.transformer import Network, Transformer, TransformerConfig, shifted
-from napari_lookagain.batches import Recording
+from napari_lookagain.baselines.transformer import Network, Transformer, TransformerConfig
 from napari_lookagain.errors import InputError
 from napari_lookagain.features import MotionFeatures
 from napari_lookagain.model.lookagain import ModelCard
 from napari_lookagain.progress import drain
 from napari_lookagain.session import load_session
-from napari_lookagain.windows import Window
 
 SMALL = TransformerConfig(width=16, heads=2, layers=1, window=32, epochs=12, learning_rate=3e-3)
 
@@ -79,15 +77,6 @@ def test_windows_without_a_scored_frame_are_not_read(walk, tmp_path, monkeypatch
     fit([scored(session, labels)], tmp_path, SMALL.model_copy(update={"epochs": 3}))
     assert max(stop for _, stop in spans) <= 128 + 16, "beyond the scored windows, and half of one"
     assert len({start for start, _ in spans} - {0, 32, 64, 96}) > 3, "windows are not shifted"
-
-
-def test_shifted_windows_stay_in_the_recording(walk):
-    session = walk(0, 100)
-    recordings = [Recording(MotionFeatures(session), 100, 1)]
-    rng = np.random.default_rng(0)
-    starts = {shifted(Window(0, 64, 96), recordings, rng).start for _ in range(300)}
-    assert starts == {*range(48, 69)}
-    assert {shifted(Window(0, 96, 100), recordings, rng).start for _ in range(100)} == {94, 95, 96}
 
 
 def test_classes_are_weighed_and_the_weights_undone(walk, tmp_path):

@@ -27,7 +27,7 @@ from napari_lookagain.model.losses import class_weights, classification_loss
 from napari_lookagain.model.motion import MIN_SCALE
 from napari_lookagain.progress import Progress
 from napari_lookagain.settings import Settings
-from napari_lookagain.windows import Stitcher, Window, sliding_windows
+from napari_lookagain.windows import Stitcher, shifted, sliding_windows
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session
@@ -219,7 +219,9 @@ def _train(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total, config.final_learning_rate)
     for epoch in range(config.epochs):
         for step, chosen in enumerate(np.array_split(rng.permutation(len(windows)), steps)):
-            batch = batches([shifted(windows[i], recordings, rng) for i in chosen]).to(place)
+            some = (windows[i] for i in chosen)
+            moved = [shifted(window, recordings[window.recording].n_frames, rng) for window in some]
+            batch = batches(moved).to(place)
             loss = classification_loss(network(batch.motion, batch.valid), batch.behavior, weights)
             if not torch.isfinite(loss):
                 raise InputError(f"The loss is {loss.item()}; lower learning_rate, which is {config.learning_rate}.")
@@ -230,10 +232,3 @@ def _train(
             schedule.step()
             yield Progress(epoch * steps + step + 1, total, "learning behaviors", {"loss": loss.item()})
     network.cpu().eval().requires_grad_(False)
-
-
-def shifted(window: Window, recordings: Sequence[Recording], rng: np.random.Generator) -> Window:
-    """The window, shifted by up to half its length, so that no frame is learnt by its place in a window."""
-    half, room = len(window) // 2, recordings[window.recording].n_frames - len(window)
-    start = int(np.clip(window.start + rng.integers(-half, half + 1), 0, room))
-    return Window(window.recording, start, start + len(window))
