@@ -10,6 +10,7 @@ import torch
 from napari_lookagain import device
 from napari_lookagain.config import Config
 from napari_lookagain.progress import drain
+from napari_lookagain.vision import look as looking
 from napari_lookagain.vision.beast import SHAPES, Beast
 from napari_lookagain.vision.beast_encoder import BeastEncoder
 from napari_lookagain.vision.crops import Crops
@@ -35,9 +36,10 @@ class Counting(Crops):
         return super().cut(frame, index, animal)
 
 
-@pytest.mark.parametrize(("cores", "left"), [(4, 3), (8, 4), (1, 1)])
-def test_the_encoder_leaves_a_core_to_who_decodes(session, threads, monkeypatch, cores, left):
+@pytest.mark.parametrize(("small", "cores", "left"), [(128, 4, 3), (128, 8, 4), (128, 1, 1), (47, 4, 4)])
+def test_an_encoder_of_small_images_leaves_a_core_to_who_decodes(session, threads, monkeypatch, small, cores, left):
     monkeypatch.setattr(device, "cpu_count", lambda: cores)
+    monkeypatch.setattr(looking, "_SMALL", small)
     encoder, counted = BeastEncoder.of(Beast(SHAPES["tiny"])), set()
     encode = encoder.encode
 

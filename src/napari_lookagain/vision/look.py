@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _SPAN = 1 << 16  # frames whose rows are listed at a time
 _BATCHES = 8  # that a stretch of the video holds, at least: the last one of every stretch is not full
 _MOST_DECODERS = 8
+_SMALL = 128  # pixels, side of the images of an encoder that is about as fast as decoding
 
 Batch = tuple[np.ndarray, np.ndarray]  # rows (N, 2) of frame and animal, and their images (N, S, S[, 3])
 
@@ -177,8 +178,11 @@ def _stacker(encoder: VisionEncoder) -> Callable[[list[np.ndarray]], np.ndarray]
 
 
 def _beside(encoder: VisionEncoder, decoders: int) -> AbstractContextManager[None]:
-    """Leave cores to who decodes while an encoder of torch is at work: with more threads than cores both are slower."""
-    if not isinstance(encoder, OnDevice):
+    """Leave cores to who decodes while an encoder of torch is at work: with more threads than cores both are slower.
+
+    An encoder of large images takes a hundred times as long as decoding them does, and keeps all cores.
+    """
+    if not isinstance(encoder, OnDevice) or encoder.size > _SMALL:
         return nullcontext()
     from napari_lookagain.device import leave_cores
 
