@@ -36,7 +36,7 @@ lint: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-# Some minutes to a quarter of an hour; on a machine that does nothing else.
+# A quarter of an hour; on a machine that does nothing else.
 bench: $(INSTALLED) system
 	$$(command -v xvfb-run >/dev/null && echo xvfb-run -a) $(BIN)/python benchmarks/report.py --out bench
 
