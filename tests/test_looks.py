@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_lookagain.allocation import choose_looks
-from napari_lookagain.cost import count_looks, look_again, looks_of
+from napari_lookagain.cost import count_looks, look_again, looks_of, segmentation
 from napari_lookagain.errors import InputError
 from napari_lookagain.looks import LookWishes, keep_wishes, wishes_of
 from napari_lookagain.motion_pass import MotionPass
@@ -76,6 +76,10 @@ def test_what_a_look_will_cost_knows_what_may_be_decoded(session, tiny):
     assert (looks_of(session, free, 0.25), looks_of(session, limited, 0.25)) == ([75, 75], [30, 30])
     costs = [{part.stage: part for part in look_again(session, config, 0.05)} for config in (free, limited)]
     assert costs[1]["looking at the video"].seconds < costs[0]["looking at the video"].seconds
+    taught = [
+        next(part for part in segmentation(session, config) if "looking" in part.stage) for config in (free, limited)
+    ]
+    assert taught[0] == taught[1], "what is learnt from is not limited"
     keep_wishes(session, wishes_of(session).pin(0, 64, "mouse1"))
     assert looks_of(session, limited, 0.25) == [64, 30], "what is pinned is looked at whatever it needs"
 

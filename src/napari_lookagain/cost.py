@@ -141,7 +141,8 @@ def look_again(session: Session, config: Config, budget: float, device: str = "a
     windows = _count_windows(session.n_frames, length, length // 2)
     one = _work(session, config, windows) / session.n_frames  # what a frame costs
     looks = sum(looks_of(session, config, budget))
-    look = [_looking(session, config, looks, device)] if looks and session.video is not None else []
+    seen = looks and session.video is not None
+    look = [_looking(session, config, looks, device, config.look.decode)] if seen else []
     read = _part("reading motion", session.n_frames, _READ * one, device)
     return [read, *look, _part("reading behavior", session.n_frames, _HEAD * one, device)]
 
@@ -257,10 +258,10 @@ def _part(stage: str, steps: int, seconds: float, key: str = "") -> Part:
     return Part(stage, steps, seconds, f"{stage} {key}".strip())
 
 
-def _looking(session: Session, config: Config, looks: int, device: str) -> Part:
+def _looking(session: Session, config: Config, looks: int, device: str, share: float = 1.0) -> Part:
     encoder = config.vision.encoder
     image = _ENCODE_BEAST[config.beast.size] if encoder == "beast" else _ENCODE.get(encoder, _ENCODE_OTHER)
-    seconds = _decoding(session, looks / session.n_animals, config.look.decode) + image
+    seconds = _decoding(session, looks / session.n_animals, share) + image
     return _part("looking at the video", looks, seconds, f"{encoder} {device}")
 
 
