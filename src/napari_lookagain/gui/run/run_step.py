@@ -220,8 +220,9 @@ class RunStep(QWidget):
             return False
         if abs(run.budget - budget) > 5e-3:
             return True
-        scope, decode = self.settings.looking.values()
-        if budget > 0 and (scope != run.scope or abs(decode - run.decode) > 5e-3 or wishes != self._wished):
+        asked = self.settings.looking
+        elsewhere = asked["scope"] != run.scope or abs(asked["decode"] - run.decode) > 5e-3
+        if budget > 0 and (elsewhere or wishes != self._wished):
             return True
         if budget == 0 or not wishes.wishes or self._state.discovered is None:
             return False
