@@ -101,9 +101,9 @@ def test_only_windows_with_a_scored_frame_are_read_when_asked():
     assert windows == [Window(0, 8, 24), Window(0, 16, 32)]
 
 
-def test_many_windows_are_thinned_by_time_and_motion():
+def test_many_windows_are_thinned_by_time_and_motion_where_motion_is_to_be_learnt():
     recording = record(400, moves=[(30, 40), (130, 140), (200, 210)])
-    windows = training_windows([recording], 10, 10, 10)
+    windows = training_windows([recording], 10, 10, 10, lively=True)
     assert len(windows) == 10
     assert [window.start // 40 for window in windows] == list(range(10)), "one of every stretch"
     starts = [window.start for window in windows]
@@ -113,15 +113,16 @@ def test_many_windows_are_thinned_by_time_and_motion():
 
 
 def test_a_window_of_one_frame_has_no_motion():
-    windows = training_windows([record(41, moves=[(30, 40)])], 10, 10, 2)
+    windows = training_windows([record(41, moves=[(30, 40)])], 10, 10, 2, lively=True)
     assert len(windows) == 2
     assert windows[1] == Window(0, 30, 40)
 
 
-def test_many_scored_windows_are_thinned_by_time_alone():
+@pytest.mark.parametrize("scored", [True, False])
+def test_many_windows_are_thinned_by_time_alone_otherwise(scored):
     behavior = np.zeros((400, 2), int)
     recording = record(400, moves=[(30, 40), (130, 140), (200, 210)], behavior=behavior)
-    windows = training_windows([recording], 10, 10, 10, scored=True)
+    windows = training_windows([recording], 10, 10, 10, scored=scored)
     starts = [window.start for window in windows]
     assert (len(windows), starts[0], starts[-1]) == (10, 0, 390)
     assert {40, 50} >= set(np.diff(starts)), "motion has no say"

@@ -48,7 +48,7 @@ def test_the_stages_are_those_that_a_run_goes_through(session, tiny):
         if not told or told[-1].stage != progress.stage:
             told.append(progress)
     parts = segmentation(session, config)
-    inside = {"held-out windows", "sharpening clusters"}
+    inside = {"held-out windows", "finding clusters"}
     stages = list(dict.fromkeys(each.stage for each in told if each.stage not in inside))
     assert stages == list(dict.fromkeys(part.stage for part in parts))  # the second look finds all of it kept
     totals = {each.stage: each.total for each in told}
@@ -60,7 +60,9 @@ def test_the_stages_are_those_that_a_run_goes_through(session, tiny):
 def test_without_a_video_nothing_is_looked_at(session, tiny):
     session.video = None
     stages = [part.stage for part in segmentation(session, tiny(look={"budget": 0.0}))]
-    assert stages == ["pretraining", "fine-tuning", "reading motion", "reading behavior"]
+    assert stages == ["pretraining", "reading motion", "reading behavior"]  # k-means alone has no gate to tune
+    blind = tiny(look={"budget": 0.0}, finetune={"discover": "dec"})
+    assert "fine-tuning" in [part.stage for part in segmentation(session, blind)]
     assert [part.stage for part in look_again(session, tiny(), 0.0)] == ["reading motion", "reading behavior"]
 
 

@@ -51,7 +51,7 @@ def new_model(material, kind="behavior", seed=0, **changes):
         names=NAMES[kind],
     )
     torch.manual_seed(seed)
-    return LookAgain(card, material.config.updated(**changes))
+    return LookAgain(card, material.config.updated(finetune={"discover": "dec"}).updated(**changes))
 
 
 def stage_of(material, stage, checkpoint=None, **changes):
@@ -365,8 +365,9 @@ def test_there_must_be_a_scored_frame(material):
         drain(finetune(new_model(material), batches, material.fine_windows, device="cpu"))
 
 
-def test_there_must_be_as_many_frames_as_clusters(material):
-    model = new_model(material, "cluster")
+@pytest.mark.parametrize("how", ["dec", "kmeans"])
+def test_there_must_be_as_many_frames_as_clusters(material, how):
+    model = new_model(material, "cluster", finetune={"discover": how})
     window = replace(material.fine_windows[0], stop=1)
     with pytest.raises(InputError, match="2 frames cannot be 3 clusters; ask for fewer"):
         drain(finetune(model, material.batches, [window], device="cpu"))

@@ -77,7 +77,13 @@ class Batches:
 
 
 def training_windows(
-    recordings: Sequence[Recording], length: int, stride: int, max_windows: int, *, scored: bool = False
+    recordings: Sequence[Recording],
+    length: int,
+    stride: int,
+    max_windows: int,
+    *,
+    scored: bool = False,
+    lively: bool = False,
 ) -> list[Window]:
     """The windows to train on, of all recordings.
 
@@ -88,11 +94,12 @@ def training_windows(
     length, stride
         In frames.
     max_windows
-        When there are more, the recordings are cut into this many equal stretches of time, and of each the window with
-        the most motion is kept: spread over time, and rich in motion.
+        When there are more, they are thinned evenly, so that clusters and behaviors are met as often as they occur.
     scored
-        Keep only windows that hold at least one scored frame (appendix B of the paper); too many of them are thinned
-        evenly, for the most motion would leave out behaviors that have little.
+        Keep only windows that hold at least one scored frame (appendix B of the paper).
+    lively
+        Instead of thinning evenly, cut the recordings into `max_windows` equal stretches of time, and keep of each the
+        window with the most motion, which has the most to teach a motion encoder.
     """
     windows = [
         window
@@ -102,7 +109,7 @@ def training_windows(
     ]
     if len(windows) <= max_windows:
         return windows
-    if scored:
+    if not lively:
         return [windows[i] for i in np.linspace(0, len(windows) - 1, max_windows).astype(int)]
     stretches = np.array_split(np.arange(len(windows)), max_windows)
     # Of a long stretch a few candidates are enough: reading every frame of 10 hours to choose would be the long way.

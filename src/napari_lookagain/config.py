@@ -216,6 +216,13 @@ class FinetuneConfig(Section):
     """Epochs without a better validation loss before training stops."""
     clusters: int = Field(8, ge=2)
     """How many clusters to discover."""
+    discover: Literal["dec", "kmeans"] = "dec"
+    """◇ How: "dec" is the paper's deep embedded clustering (Eq. 20–25); "kmeans" takes the centers of k-means on what
+    is read of the motion beside what was seen, and trains nothing but the gate."""
+    cluster_reads: Literal["tokens", "keypoints"] = "tokens"
+    """◇ What "kmeans" reads of the motion: tokens, or the descriptor of Eq. 1 itself, which needs no pretraining."""
+    cluster_span: int = Field(13, ge=1)
+    """◇ Frames over which "kmeans" averages it all, an odd number; about half a second."""
     reads: Literal["both", "video"] = "both"
     """What the head reads: the motion embedding and what was seen, or only what was seen (the paper's ablation)."""
     learn_motion: bool = False
@@ -247,7 +254,7 @@ class TrainingConfig(Section):
     """◇ Fewest held-out windows that the best epoch is chosen by; a handful would choose by chance, and then the last
     epoch is kept and the held-out windows only report."""
     max_windows: int = Field(2000, ge=1)
-    """A longer recording is trained on this many windows, spread over time and motion energy."""
+    """Longer recordings are trained on this many windows: evenly spread ones, and for pretraining the liveliest."""
     weight_decay: float = Field(0.01, ge=0)
     gradient_clip: float = Field(1.0, gt=0)
 
@@ -315,6 +322,7 @@ _QUICK: dict[str, dict[str, Any]] = {
         "batch": 4,
         "patience": 60,
         "learn_motion": True,
+        "discover": "kmeans",
     },
     "training": {"max_windows": 200},
 }

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from napari_lookagain.config import Config, Scope
+from napari_lookagain.config import Config, FinetuneConfig, PretrainConfig, Scope
 from napari_lookagain.eyes.kept import kept_eye
 from napari_lookagain.looks import wishes_of
 from napari_lookagain.progress import Progress
@@ -103,10 +103,13 @@ def segmentation(session: Session, config: Config, device: str = "auto") -> list
         if config.vision.encoder == "beast" and kept_eye([session], config) is None:
             parts += pretraining_eye(session, config, device)
         parts.append(_looking(session, config, learnt * session.n_animals, device))
-    for stage, stride, settings, pace in (
-        ("pretraining", min(config.pretrain.stride, length), config.pretrain, _TRAIN),
-        ("fine-tuning", length, config.finetune, _TUNE),
-    ):
+    kmeans = config.finetune.discover == "kmeans"  # then the gate alone is tuned, where there is anything to look at
+    stages: list[tuple[str, int, PretrainConfig | FinetuneConfig, float]] = [
+        ("pretraining", min(config.pretrain.stride, length), config.pretrain, _TRAIN)
+    ]
+    if config.look.budget or not kmeans:
+        stages.append(("fine-tuning", length, config.finetune, _TUNE / 2 if kmeans else _TUNE))
+    for stage, stride, settings, pace in stages:
         windows = min(_count_windows(session.n_frames, length, stride), training.max_windows)
         steps = settings.epochs * math.ceil((windows - round(training.validation_share * windows)) / settings.batch)
         parts.append(_part(stage, steps, _STEP + pace * _work(session, config, settings.batch), device))

@@ -121,7 +121,7 @@ def gather(
         for s, label in zip(sessions, labels, strict=True)
     ]
     length, most = config.motion.window, config.training.max_windows
-    windows = training_windows(recordings, length, min(config.pretrain.stride, length), most)
+    windows = training_windows(recordings, length, min(config.pretrain.stride, length), most, lively=True)
     fine_windows = training_windows(recordings, length, length, most, scored=behavior is not None)
     _warn_of_unread(recordings, fine_windows, most)
     spans = _held_out_spans(recordings, windows, fine_windows, config)

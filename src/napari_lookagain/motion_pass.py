@@ -38,7 +38,7 @@ class MotionPass:
     Parameters
     ----------
     read
-        (A, T, F) float32: what the model's head reads of the motion encoder, ê or z_q.
+        (A, T, F) float32: what the model's head reads of the motion encoder, such as ê or z_q.
     gate
         (A, T, 4) float32: the gate's logit and its terms c_t, g_t and s_t.
     folder
@@ -62,7 +62,7 @@ class MotionPass:
 def pass_over(model: LookAgain, session: Session, place: torch.device) -> Generator[Progress, None, MotionPass]:
     """Run the motion encoder and the gate over all windows, but for the stretches that were read before."""
     sizes = model.config.motion
-    width = sizes.width if model.card.kind == "behavior" else sizes.latent_width
+    width = model.read_width
     n_animals, n_frames = session.n_animals, session.n_frames
     folder = None
     if session.path is not None:

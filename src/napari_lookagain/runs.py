@@ -274,7 +274,8 @@ def _train(
     batches = material.batches
     windows, held_out = material.split(material.fine_windows)
     history = yield from finetune(model, batches, windows, held_out, device=device, checkpoint=folder / "finetuning.pt")
-    told["finetuning"] = _told(history)
+    if history.loss:
+        told["finetuning"] = _told(history)
     if kind == "behavior" and held_out:
         told["held_out"] = _held_out_scores(model, material, held_out)
     return model, told

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from napari_lookagain.batches import Batches
 from napari_lookagain.errors import InputError
-from napari_lookagain.model.clustering import refresh_target, start_centers
-from napari_lookagain.model.heads import BehaviorHead, ClusterHead
+from napari_lookagain.model.clustering import KMEANS_FRAMES, refresh_target, start_centers
+from napari_lookagain.model.grounding import HeldLooks
+from napari_lookagain.model.heads import BehaviorHead, ClusterHead, KMeansHead
 from napari_lookagain.model.lookagain import LookAgain
 from napari_lookagain.model.losses import class_weights
 from napari_lookagain.model.objectives import Batch, Finetuning, Pretraining
@@ -85,10 +86,13 @@ def finetune(
     It is frozen, unless it is let learn on (`LookAgain.learns_motion`). A behavior head learns from scored frames
     alone. A cluster head needs none: its centers start from k-means on f, p of Eq. 23 is refreshed every epoch, and
     empty clusters are re-seeded. Parameters, yields and errors as in `pretrain`; InputError also when no frame is
-    scored, or there are fewer frames than clusters.
+    scored, or there are fewer frames than clusters. With `finetune.discover` "kmeans" nothing but the gate is trained,
+    and that only where it is to look; the history is then of its loss, or empty.
     """
     parameters = model.finetuned_parameters()
     head = model.head
+    if isinstance(head, KMeansHead):
+        return (yield from _find_clusters(model, head, batches, windows, held_out, device, checkpoint))
     clustering = isinstance(head, ClusterHead)
     weights = None if clustering else _class_weights(model, batches, windows)
     if isinstance(head, BehaviorHead) and weights is not None and model.config.finetune.correct_prior:
@@ -110,8 +114,6 @@ def finetune(
         packed = features[valid]  # (M, D_z)
         learnt = torch.zeros_like(valid)
         learnt[: len(windows)] = valid[: len(windows)]  # held-out windows take the clusters, they do not shape them
-        if learnt.sum() < len(model.card.names):
-            raise InputError(f"{int(learnt.sum())} frames cannot be {len(model.card.names)} clusters; ask for fewer.")
         if epoch == 0:
             start_centers(head, features[learnt], model.config.training.seed)
         p = features.new_zeros((*valid.shape, len(model.card.names)))
@@ -123,6 +125,40 @@ def finetune(
 
     loop.before_epoch = sharpen
     return (yield from loop.run("fine-tuning", windows, held_out, inputs))
+
+
+def _find_clusters(
+    model: LookAgain,
+    head: KMeansHead,
+    batches: Batches,
+    windows: Sequence[Window],
+    held_out: Sequence[Window],
+    device: str,
+    checkpoint: Path | None,
+) -> Generator[Progress, None, History]:
+    """Put what is read and what is seen on one scale, teach the gate, and take the clusters of k-means."""
+    looks, config = model.visual_context, model.config
+    assert isinstance(looks, HeldLooks)
+    model.eval()
+    chosen = _spread(windows, max(1, KMEANS_FRAMES // batches.length))
+    read, seen = [], []
+    for done, window in enumerate(chosen):
+        batch = batches([window])
+        with torch.no_grad():
+            read.append(head.read(model.motion_encoder(batch.motion, batch.valid))[batch.valid])  # (M, F)
+            seen.append(looks.pool(batch.visual_features[batch.valid]))  # (M, D_v)
+        yield Progress(done + 1, len(chosen), "finding clusters")
+    head.fit_scale(torch.cat(read))
+    looks.fit_scale(torch.cat(seen))
+    history = History()
+    if config.look.budget:
+        loop = Loop(Finetuning(model), model.finetuned_parameters(), config.finetune, device, checkpoint)
+        inputs = lambda some: (batches(some), None)  # noqa: E731
+        history = yield from loop.run("fine-tuning", windows, held_out, inputs)
+    model.requires_grad_(False)
+    features, valid = yield from _cluster_features(model, batches, chosen)
+    head.within.fill_(start_centers(head, broadcast(features)[valid], config.training.seed))
+    return history
 
 
 def _spread(windows: Sequence[Window], most: int) -> list[Window]:
@@ -191,5 +227,5 @@ def _cluster_features(
         with torch.no_grad():
             features.append(model(batch.motion, batch.valid, batch.visual_features).head[0])
         valid.append(batch.valid[0])
-        yield Progress(done + 1, len(windows), "sharpening clusters")
+        yield Progress(done + 1, len(windows), "finding clusters")
     return torch.stack(features), torch.stack(valid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from torch import tensor
 from napari_lookagain.config import LookConfig
 from napari_lookagain.model.grounding import (
     Gate,
+    HeldLooks,
     VisualContext,
     explore,
     nearest_look,
@@ -41,7 +43,7 @@ def motion(frames=6, animals=1, width=8, seed=0):
     shape = (1, animals, frames)
     codes = torch.zeros(*shape, 2, dtype=torch.long)
     latent, embedding = torch.randn(*shape, 4), torch.randn(*shape, width)
-    return Motion(latent, latent, codes, embedding, torch.rand(shape))
+    return Motion(latent, latent, codes, embedding, torch.rand(shape), torch.randn(*shape, 5))
 
 
 # The gate
@@ -77,9 +79,9 @@ def test_the_gate_shows_its_terms():
 def test_a_term_left_out_has_no_influence(left_out):
     told = motion()
     others = {
-        "reliability": Motion(told.latent, told.tokens, told.codes, told.embedding, told.reliability + 0.3),
-        "saliency": Motion(torch.randn(1, 1, 6, 4), told.tokens, told.codes, told.embedding, told.reliability),
-        "semantics": Motion(told.latent, told.tokens, told.codes, torch.randn(1, 1, 6, 8), told.reliability),
+        "reliability": replace(told, reliability=told.reliability + 0.3),
+        "saliency": replace(told, latent=torch.randn(1, 1, 6, 4)),
+        "semantics": replace(told, embedding=torch.randn(1, 1, 6, 8)),
     }
     gate = Gate(8, tuple(term for term in ALL if term != left_out))
     for term, other in others.items():
@@ -374,3 +376,24 @@ def test_the_form_of_the_paper_leaves_zeros_at_known_positions():
     seen = torch.zeros(4, 16)
     seen[1] = score[0, 0, 1] * see.project(visual[0, 0, 1])
     torch.testing.assert_close(reads[0][0], seen + see.position[:4])
+
+
+def test_held_looks_are_those_of_the_nearest_frame_looked_at():
+    context = HeldLooks(2)
+    raw = torch.randn(50, 2) * tensor([3.0, 4.0]) + 1
+    context.fit_scale(raw)
+    assert ((raw - context.mean) / context.scale).var(0, correction=0).sum() == pytest.approx(1, rel=1e-5)
+    visual, valid = torch.randn(1, 2, 5, 2), torch.ones(1, 2, 5, dtype=torch.bool)
+    looked = torch.zeros_like(valid)
+    looked[0, 0, [1, 4]] = True
+    held = context(torch.where(looked.unsqueeze(-1), visual, math.nan), valid.float(), looked, valid)
+    expected = (visual[0, 0, [1, 1, 1, 4, 4]] - context.mean) / context.scale
+    torch.testing.assert_close(held[0, 0], expected)
+    assert not held[0, 1].any(), "nothing was looked at: the mean of all frames"
+
+
+def test_of_patches_the_mean_is_held():
+    context, patches = HeldLooks(3), torch.randn(1, 1, 4, 5 * 3)
+    looked = torch.ones(1, 1, 4, dtype=torch.bool)
+    held = context(patches, looked.float(), looked, looked)
+    torch.testing.assert_close(held, patches.view(1, 1, 4, 5, 3).mean(-2))

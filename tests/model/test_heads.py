@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import tensor
 
-from napari_lookagain.model.heads import BehaviorHead, ClusterHead, Fusion
+from napari_lookagain.model.heads import BehaviorHead, ClusterHead, Fusion, KMeansHead
 from napari_lookagain.model.losses import class_weights
 
 
@@ -115,7 +115,49 @@ def test_cluster_probabilities_are_student_t():
 
 def test_each_head_reads_its_own_part_of_the_motion(make_model, make_batch):
     batch = make_batch()
-    for kind, part in (("behavior", "embedding"), ("cluster", "tokens")):
-        model = make_model(kind)
+    kmeans, keypoints = {"discover": "kmeans"}, {"discover": "kmeans", "cluster_reads": "keypoints"}
+    for kind, part, how in (
+        ("behavior", "embedding", {}),
+        ("cluster", "tokens", {}),
+        ("cluster", "tokens", kmeans),
+        ("cluster", "descriptor", keypoints),
+    ):
+        model = make_model(kind, finetune=how)
         told = model.motion_encoder(batch.motion, batch.valid)
         assert model.head.read(told) is getattr(told, part)
+        assert model.read_width == getattr(told, part).shape[-1]
+
+
+def test_kmeans_reads_motion_and_sight_side_by_side_on_one_scale():
+    z, seen = 5 * torch.randn(3, 2, 40, 4) + 7, torch.randn(3, 2, 40, 2)
+    head = KMeansHead(4, 2, 3, span=1)
+    head.fit_scale(z.flatten(0, -2))
+    f = head(z, seen)
+    assert f.shape == (3, 2, 40, 6)
+    assert torch.equal(f[..., 4:], seen)
+    own = f[..., :4].flatten(0, -2)
+    torch.testing.assert_close(own.mean(0), torch.zeros(4), atol=1e-5, rtol=0)
+    assert own.var(0, correction=0).sum() == pytest.approx(1, rel=1e-5)
+    torch.testing.assert_close(own * head.scale + head.mean, z.flatten(0, -2))  # columns keep their proportions
+
+
+def test_kmeans_averages_over_time_and_over_less_at_the_edge_of_a_window():
+    z = torch.arange(6.0).view(1, 1, 6, 1).expand(1, 2, 6, 1) * tensor([1.0, 10]).view(1, 2, 1, 1)
+    f = KMeansHead(1, 1, 2, span=3)(z, torch.zeros_like(z))
+    torch.testing.assert_close(f[0, 0, :, 0], tensor([0.5, 1, 2, 3, 4, 4.5]))
+    torch.testing.assert_close(f[0, 1], 10 * f[0, 0])  # animals are not mixed
+
+
+def test_kmeans_of_the_video_alone_knows_nothing_of_the_motion():
+    head, z, seen = KMeansHead(4, 2, 3, 3, reads="video"), torch.randn(1, 1, 8, 4), torch.randn(1, 1, 8, 2)
+    assert torch.equal(head(z, seen), head(z + 1, seen))
+    assert not torch.equal(head(z, seen), head(z, seen + 1))
+
+
+def test_kmeans_gives_the_nearest_center_the_highest_probability():
+    head = KMeansHead(1, 1, 2, 1)
+    head.centers.copy_(tensor([[0.0, 0], [3, 0]]))
+    head.within.fill_(2.0)
+    q = head.probabilities(tensor([[[1.0, 0.0], [3, 0]]]))
+    torch.testing.assert_close(q, tensor([[[-1 / 2, -4 / 2], [-9 / 2, 0]]]).softmax(-1))
+    assert not list(head.parameters())

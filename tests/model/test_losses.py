@@ -169,3 +169,20 @@ def test_padding_enters_no_loss(loss):
     values, others = frames([1.0, 3], [2, 5], [0, 0]), frames([1.0, 3], [2, 5], [1e3, -7])
     assert loss(values, where) == loss(others, where) != 0
     assert math.isfinite(loss(frames([1.0, 3], [2, 5], [NAN, NAN]), where))
+
+
+def test_the_gate_is_taught_what_it_overlooks():
+    seen = tensor([0.0, 1, 2, 2]).view(1, 1, 4, 1)
+    held = tensor([0.0, 0, 2, 0]).view(1, 1, 4, 1)
+    overlooked = tensor([False, True, True, False]).view(1, 1, 4)
+    missed = [1 - math.exp(-1.0), 0.0]  # at the second and third frame; the first was looked at, the last is padding
+    logit = tensor([9.0, 0.3, -2.0, 9.0]).view(1, 1, 4).requires_grad_()
+    loss = losses.overlooked_loss(logit, held, seen, overlooked)
+    alpha = [1 / (1 + math.exp(-0.3)), 1 / (1 + math.exp(2.0))]
+    each = [-y * math.log(a) - (1 - y) * math.log(1 - a) for y, a in zip(missed, alpha, strict=True)]
+    assert float(loss.detach()) == pytest.approx(sum(each) / 2, rel=1e-5)
+    loss.backward()
+    torch.testing.assert_close(
+        logit.grad.flatten(), tensor([0.0, (alpha[0] - missed[0]) / 2, (alpha[1] - missed[1]) / 2, 0.0])
+    )
+    assert losses.overlooked_loss(logit, held, seen, torch.zeros_like(overlooked)) == 0

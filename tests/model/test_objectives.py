@@ -281,3 +281,20 @@ def test_about_the_asked_share_is_hidden_in_spans():
     inner = (starts > 0) & (stops < 128)
     assert (stops - starts)[inner].min() >= 4
     assert (stops - starts).max() <= 2 * 16
+
+
+def test_with_kmeans_nothing_but_the_gate_learns(make_model, make_batch):
+    model, batch = make_model("cluster", finetune={"discover": "kmeans", "tv_weight": 0.3}), make_batch()
+    objective = Finetuning(model).eval()
+    told = objective(batch, None, 1.0)
+    out = model(batch.motion, batch.valid, batch.visual_features)
+    seen = model.visual_context(batch.visual_features, out.gate.score, batch.valid, batch.valid)
+    overlooked = batch.valid & ~out.looked
+    torch.testing.assert_close(
+        told["overlooked"], losses.overlooked_loss(out.gate.logit, out.context, seen, overlooked)
+    )
+    torch.testing.assert_close(told["tv"], losses.total_variation_loss(out.gate.score, batch.valid))
+    torch.testing.assert_close(told["loss"], told["overlooked"] + 0.3 * told["tv"])
+    told["loss"].backward()
+    assert all(p.grad is not None and p.grad.any() for p in model.gate.parameters())
+    assert set(model.finetuned_parameters()) == set(model.gate.parameters())

@@ -1,4 +1,4 @@
-"""Deep embedded clustering (appendix A): where the centers start, and what they sharpen towards."""
+"""Where the centers of clusters start, and what deep embedded clustering (appendix A) sharpens them towards."""
 
 from __future__ import annotations
 
@@ -8,22 +8,37 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from napari_lookagain.model.heads import ClusterHead
+from napari_lookagain.errors import InputError
+from napari_lookagain.model.heads import ClusterHead, KMeansHead
 from napari_lookagain.model.losses import target_distribution
 
 EMPTY_SHARE = 1e-3  # a cluster with a smaller share of the frames is re-seeded
-KMEANS_FRAMES = 50_000
+KMEANS_FRAMES, STARTS = 50_000, 20  # of k-means; with 5 starts its optimum still differs from seed to seed
 
 
 @torch.no_grad()
-def start_centers(head: ClusterHead, features: Tensor, seed: int) -> None:
-    """Start the centers from k-means on f (M, D_z), the valid frames of the training windows."""
+def start_centers(head: ClusterHead | KMeansHead, features: Tensor, seed: int) -> float:
+    """Start the centers from k-means on f (M, F), the valid frames of the training windows.
+
+    Returns
+    -------
+    float
+        The mean squared distance of a frame to its center.
+
+    Raises
+    ------
+    InputError
+        When there are fewer frames than clusters.
+    """
+    if len(features) < len(head.centers):
+        raise InputError(f"{len(features)} frames cannot be {len(head.centers)} clusters; ask for fewer.")
     generator = np.random.default_rng(seed)
     chosen = generator.permutation(len(features))[:KMEANS_FRAMES]
-    kmeans = KMeans(len(head.centers), n_init=5, random_state=seed)
+    kmeans = KMeans(len(head.centers), n_init=STARTS, random_state=seed)
     with threadpool_limits(1):  # threads add up their shares in any order, and rounding then differs from run to run
         kmeans.fit(features[chosen].cpu().numpy())
     head.centers.copy_(torch.from_numpy(kmeans.cluster_centers_))
+    return float(kmeans.inertia_) / len(chosen)
 
 
 @torch.no_grad()

@@ -1,12 +1,13 @@
-"""Eq. 18–23: the two heads, one for behaviors that people scored and one for clusters that nobody named yet."""
+"""Eq. 18–23: heads for behaviors that people scored, and for clusters that nobody named yet."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from napari_lookagain.model.layers import MLP
-from napari_lookagain.model.losses import soft_assignment
+from napari_lookagain.model.layers import MLP, total_deviation
+from napari_lookagain.model.losses import soft_assignment, square_distance
 from napari_lookagain.model.motion import Motion
 
 
@@ -70,7 +71,7 @@ class BehaviorHead(nn.Module):
 
 
 class ClusterHead(nn.Module):
-    """Eq. 20–22: features f and their soft assignment to K trainable centers.
+    """Deep embedded clustering, Eq. 20–22: features f and their soft assignment to K trainable centers.
 
     v̄ is projected to D_z first, since the paper's widths differ.
     """
@@ -92,3 +93,66 @@ class ClusterHead(nn.Module):
     def probabilities(self, output: Tensor) -> Tensor:
         """q, (…, K): soft assignment of f; the label of a frame is the nearest center."""
         return soft_assignment(output, self.centers)
+
+
+class KMeansHead(nn.Module):
+    """Clusters by k-means on motion and sight side by side; ours, where the paper has a `ClusterHead`.
+
+    Deep embedded clustering sharpens what it started from, and has nothing that tells it what to keep: on recordings
+    that were scored, its clusters agree with behavior less than those of k-means on its own inputs do. Here nothing is
+    trained: ``f = mean over span of [(z − μ)/σ ‖ v̂]``, where σ² is the total variance of z over frames, so that motion
+    and sight (`HeldLooks`, on the same scale) count alike.
+
+    Parameters
+    ----------
+    width_read
+        Of z: motion tokens, or the standardized descriptor of Eq. 1.
+    width_seen
+        D_v of what was seen.
+    n_clusters
+        K.
+    span
+        Frames of a window that f is a mean over, centered; an odd number.
+    source
+        What `read` takes of the motion.
+    reads
+        As in `Fusion`.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    centers: Tensor
+    within: Tensor
+
+    def __init__(
+        self, width_read: int, width_seen: int, n_clusters: int, span: int, source: str = "tokens", reads: str = "both"
+    ) -> None:
+        super().__init__()
+        self.span, self.source, self.reads = span, source, reads
+        self.register_buffer("mean", torch.zeros(width_read))
+        self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("centers", torch.zeros(n_clusters, width_read + width_seen))
+        self.register_buffer("within", torch.ones(()))  # mean squared distance to the nearest center in training
+
+    def fit_scale(self, read: Tensor) -> None:
+        """Take μ and σ from z (M, F), the valid frames to be trained on."""
+        self.mean.copy_(read.mean(0))
+        self.scale.copy_(total_deviation(read))
+
+    def read(self, motion: Motion) -> Tensor:
+        """z, what this head reads of the motion encoder."""
+        return motion.tokens if self.source == "tokens" else motion.descriptor
+
+    def forward(self, read: Tensor, seen: Tensor) -> Tensor:
+        """f, (B, A, T, F + D_v), of z (B, A, T, F) and v̂ (B, A, T, D_v)."""
+        z = torch.zeros_like(read) if self.reads == "video" else (read - self.mean) / self.scale
+        f = torch.cat([z, seen], -1)  # (B, A, T, F + D_v)
+        if self.span == 1:
+            return f
+        series = f.flatten(0, 1).transpose(1, 2)  # (B·A, F + D_v, T)
+        mean = F.avg_pool1d(series, self.span, stride=1, padding=self.span // 2, count_include_pad=False)
+        return mean.transpose(1, 2).view_as(f)
+
+    def probabilities(self, output: Tensor) -> Tensor:
+        """q, (…, K): ``softmax(−‖f − c‖² / w)``, w its mean in training; the label of a frame is the nearest center."""
+        return (-square_distance(output, self.centers) / self.within).softmax(-1)

@@ -53,3 +53,8 @@ class TemporalConv(nn.ModuleList):
 def at(valid: Tensor, x: Tensor) -> Tensor:
     """`x` (..., F) where `valid` (...) holds, and 0 elsewhere."""
     return torch.where(valid.unsqueeze(-1), x, x.new_zeros(()))
+
+
+def total_deviation(x: Tensor) -> Tensor:
+    """Root of the summed variances of all columns of x (M, F), no less than a little."""
+    return x.var(0, correction=0).sum().sqrt().clamp_min(1e-6)

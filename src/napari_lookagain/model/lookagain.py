@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from napari_lookagain.config import Config
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
-from napari_lookagain.model.grounding import Gate, GateScore, VisualContext, explore, select_frames
-from napari_lookagain.model.heads import BehaviorHead, ClusterHead
+from napari_lookagain.model.grounding import Gate, GateScore, HeldLooks, VisualContext, explore, select_frames
+from napari_lookagain.model.heads import BehaviorHead, ClusterHead, KMeansHead
 from napari_lookagain.model.layers import MLP
 from napari_lookagain.model.motion import Motion, MotionEncoder
 
@@ -87,13 +87,16 @@ class Output:
         What every frame told.
     looked
         (B, A, T) bool: where the pixels were looked at.
+    context
+        v̄, what the looks tell of every frame, (B, A, T, D); v̂ of the nearest look where clusters are of k-means.
     head
-        Logits (B, A, T, K) of behaviors, or features f (B, A, T, D_z) to be clustered.
+        Logits (B, A, T, K) of behaviors, or features f (B, A, T, F) to be clustered.
     """
 
     motion: Motion
     gate: GateScore
     looked: Tensor
+    context: Tensor
     head: Tensor
 
 
@@ -111,8 +114,8 @@ class LookAgain(nn.Module):
     def __init__(self, card: ModelCard, config: Config | None = None) -> None:
         super().__init__()
         self.card, self.config = card, config or Config()
-        sizes, look, reads = self.config.motion, self.config.look, self.config.finetune.reads
-        n_keypoints, dropout = len(card.keypoint_names), self.config.finetune.dropout
+        sizes, look, tuned = self.config.motion, self.config.look, self.config.finetune
+        n_keypoints, dropout, reads = len(card.keypoint_names), tuned.dropout, tuned.reads
         pose_width = n_keypoints * card.n_coords
         self.motion_encoder = MotionEncoder(card.n_features, pose_width, n_keypoints, sizes)
         self.predict_keypoints = nn.Linear(sizes.width, pose_width)
@@ -120,6 +123,15 @@ class LookAgain(nn.Module):
             MLP(sizes.width, card.visual_width, hidden=sizes.width) for _ in self.config.pretrain.horizons
         )
         self.gate = Gate(sizes.width, look.terms)
+        self.visual_context: VisualContext | HeldLooks
+        self.head: BehaviorHead | ClusterHead | KMeansHead
+        if card.kind == "cluster" and tuned.discover == "kmeans":
+            self.visual_context = HeldLooks(card.visual_width)
+            width = sizes.latent_width if tuned.cluster_reads == "tokens" else card.n_features
+            self.head = KMeansHead(
+                width, card.visual_width, len(card.names), tuned.cluster_span, tuned.cluster_reads, reads
+            )
+            return
         self.visual_context = VisualContext(
             card.visual_width,
             sizes.width,
@@ -130,9 +142,8 @@ class LookAgain(nn.Module):
             attends=card.n_patches > 0,
             weighs=reads == "both" or look.select in ("spread", "topk"),
         )
-        self.head: BehaviorHead | ClusterHead
         if card.kind == "behavior":
-            hidden = self.config.finetune.motion_dropout if look.budget else 0.0  # without looks there is nothing else
+            hidden = tuned.motion_dropout if look.budget else 0.0  # without looks there is nothing else
             self.head = BehaviorHead(sizes.width, len(card.names), dropout, hidden, reads)
         else:
             self.head = ClusterHead(sizes.width, sizes.latent_width, len(card.names), reads)
@@ -165,7 +176,7 @@ class LookAgain(nn.Module):
         gate = self.gate(encoded)  # (B, A, T)
         looked = self.choose(gate, valid, budget, progress)  # (B, A, T)
         context = self.visual_context(visual_features, gate.score, looked, valid)  # (B, A, T, D)
-        return Output(encoded, gate, looked, self.head(self.head.read(encoded), context))
+        return Output(encoded, gate, looked, context, self.head(self.head.read(encoded), context))
 
     def choose(self, gate: GateScore, valid: Tensor, budget: float, progress: float = 1.0) -> Tensor:
         """Eq. 16: the frames to look at, (B, A, T) bool; noise in training only."""
@@ -173,18 +184,25 @@ class LookAgain(nn.Module):
         return select_frames(explore(gate.logit, noise, progress), valid, budget, self.config.look.select)
 
     @property
+    def read_width(self) -> int:
+        """F, numbers that the head reads of the motion at a frame."""
+        if isinstance(self.head, KMeansHead):
+            return len(self.head.mean)
+        return self.config.motion.width if self.card.kind == "behavior" else self.config.motion.latent_width
+
+    @property
     def learns_motion(self) -> bool:
         """Whether the motion encoder learns in fine-tuning.
 
         It does where nothing else teaches it, and with a behavior head if asked to (`finetune.learn_motion`); the paper
-        freezes it. A cluster head would move the very tokens that it clusters.
+        freezes it. A cluster head would move the very tokens that it clusters, and k-means teaches nothing.
         """
         asked = self.card.kind == "behavior" and self.config.finetune.learn_motion
-        return asked or self.config.pretrain.epochs == 0
+        return asked or (self.config.pretrain.epochs == 0 and not isinstance(self.head, KMeansHead))
 
     def finetuned_parameters(self) -> list[nn.Parameter]:
         """What fine-tuning learns: gate, visual context and head, and the motion encoder where it is not frozen."""
-        parts = [self.gate, self.visual_context, self.head]
+        parts: list[nn.Module] = [self.gate, self.visual_context, self.head]
         if self.learns_motion:
             parts.append(self.motion_encoder)
         return [p for part in parts for p in part.parameters()]

@@ -109,10 +109,15 @@ def classification_error(logits: Tensor, behavior: Tensor, weights: Tensor) -> T
 
 def soft_assignment(features: Tensor, centers: Tensor) -> Tensor:
     """Eq. 22: Student-t similarity q of features (..., F) to centers (K, F), (..., K), summing to 1."""
+    q = 1 / (1 + square_distance(features, centers))
+    return q / q.sum(-1, keepdim=True)
+
+
+def square_distance(features: Tensor, centers: Tensor) -> Tensor:
+    """Squared distance of features (..., F) to every center (K, F), (..., K)."""
     flat = features.reshape(-1, features.shape[-1])
     square = (flat**2).sum(-1, keepdim=True) - 2 * flat @ centers.T + (centers**2).sum(-1)  # (M, K)
-    q = 1 / (1 + square.clamp_min(0))
-    return (q / q.sum(-1, keepdim=True)).view(*features.shape[:-1], len(centers))
+    return square.clamp_min(0).view(*features.shape[:-1], len(centers))
 
 
 def target_distribution(q: Tensor, frequency: Tensor | None = None) -> Tensor:
@@ -133,3 +138,22 @@ def clustering_loss(q: Tensor, p: Tensor) -> Tensor:
 def total_variation_loss(score: Tensor, valid: Tensor) -> Tensor:
     """Eq. 25: ``mean |α_t − α_{t−1}|`` over neighboring valid frames of (B, A, T) gate scores."""
     return mean_where((score[..., 1:] - score[..., :-1]).abs(), valid[..., 1:] & valid[..., :-1])
+
+
+def overlooked_loss(logit: Tensor, held: Tensor, seen: Tensor, overlooked: Tensor) -> Tensor:
+    """What teaches the gate where no head does: cross-entropy of α to what a look would have told.
+
+    That is ``1 − exp(−‖v̂_t − v̂_held‖²)`` at every frame not looked at: how far its picture is from the one it inherits.
+    Not in the paper, whose gate learns from its head.
+
+    Parameters
+    ----------
+    logit
+        Of α, (B, A, T).
+    held, seen
+        v̂ of the nearest look, and of the frame itself, (B, A, T, D_v), of total variance 1.
+    overlooked
+        (B, A, T) bool: valid frames that were not looked at.
+    """
+    missed = -torch.expm1(-((seen - held) ** 2).sum(-1))
+    return mean_where(F.binary_cross_entropy_with_logits(logit, missed, reduction="none"), overlooked)

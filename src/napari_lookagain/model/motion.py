@@ -30,6 +30,8 @@ class Motion:
         ê, (B, A, T, D), in which the animal knows of the others.
     reliability
         c_t, (B, A, T): mean keypoint confidence.
+    descriptor
+        m, standardized, (B, A, T, N): what was encoded.
     """
 
     latent: Tensor
@@ -37,6 +39,7 @@ class Motion:
     codes: Tensor
     embedding: Tensor
     reliability: Tensor
+    descriptor: Tensor
 
 
 class MotionEncoder(nn.Module):
@@ -135,7 +138,7 @@ class MotionEncoder(nn.Module):
             present = valid & (confidence > 0).any(-1)
             company = valid.any(-1).sum(1) > 1  # (B,): who is alone stays so in a batch padded for others
             embedding = torch.where(company.view(-1, 1, 1, 1), self.socialize(embedding, present), embedding)
-        return Motion(latent, tokens, codes, embedding, confidence.mean(-1))
+        return Motion(latent, tokens, codes, embedding, confidence.mean(-1), x)
 
     def encode(self, x: Tensor, valid: Tensor) -> Tensor:
         """Eq. 2: ``z_e = f_enc(m)``."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from napari_lookagain.config import LookConfig
 from napari_lookagain.model import losses
+from napari_lookagain.model.heads import KMeansHead
 from napari_lookagain.model.lookagain import LookAgain
 
 SMALLEST_BUDGET = 0.02
@@ -73,6 +74,8 @@ class Pretraining(nn.Module):
 class Finetuning(nn.Module):
     """Eq. 19 for a behavior head; Eq. 24 + 0.1 · Eq. 25 for a cluster head.
 
+    Where clusters are found by k-means, only the gate learns: of what it overlooks, and Eq. 25.
+
     The motion encoder is frozen. Where it learns on (`LookAgain.learns_motion`), Eq. 11 is added with its weight in
     pretraining, which keeps the latents at their codes; the paper does not state with which losses it learns when it
     was not pretrained.
@@ -116,6 +119,15 @@ class Finetuning(nn.Module):
         if self.training and self.model.learns_motion and (tuned.noise or tuned.column_dropout):
             motion = self.model.motion_encoder.jitter(motion, tuned.noise, tuned.column_dropout)
         output = self.model(motion, batch.valid, batch.visual_features, budget, progress)
+        if isinstance(self.model.head, KMeansHead):
+            seen = self.model.visual_context(batch.visual_features, output.gate.score, batch.valid, batch.valid)
+            told = {
+                "overlooked": losses.overlooked_loss(
+                    output.gate.logit, output.context, seen, batch.valid & ~output.looked
+                ),
+                "tv": losses.total_variation_loss(output.gate.score, batch.valid),
+            }
+            return {"loss": told["overlooked"] + tuned.tv_weight * told["tv"], **told}
         if target is None:
             assert self.weights is not None
             loss = losses.classification_loss(output.head, batch.behavior, self.weights)
@@ -124,7 +136,7 @@ class Finetuning(nn.Module):
             q = self.model.head.probabilities(output.head)  # (B, A, T, K)
             dec = losses.clustering_loss(q[batch.valid], target[batch.valid])
             tv = losses.total_variation_loss(output.gate.score, batch.valid)
-            loss, told = dec + config.finetune.tv_weight * tv, {"dec": dec, "tv": tv}
+            loss, told = dec + tuned.tv_weight * tv, {"dec": dec, "tv": tv}
         if self.model.learns_motion:
             read = output.motion
             rvq = losses.commitment_loss(read.latent, read.tokens, batch.valid, config.pretrain.commitment)
