@@ -113,7 +113,7 @@ def settle_budget(
 def read_motion(model: LookAgain, session: Session, *, device: str = "auto") -> Generator[Progress, None, np.ndarray]:
     """What the head reads of the keypoints at every frame, (T, A, F) float32: what `predict` said, if it is kept.
 
-    For clusters it is z_q, which tells frames apart better than their clusters do.
+    For clusters it is z_q, as a rule, which tells frames apart better than their clusters do.
     """
     model.card.check_keypoints(session.keypoint_names, session.n_coords, session.recording)
     place = accelerator(device).device

@@ -157,7 +157,9 @@ def _find_clusters(
         history = yield from loop.run("fine-tuning", windows, held_out, inputs)
     model.requires_grad_(False)
     features, valid = yield from _cluster_features(model, batches, chosen)
-    head.within.fill_(start_centers(head, broadcast(features)[valid], config.training.seed))
+    packed = broadcast(features)[valid]  # (M, F + D_v)
+    start_centers(head, packed, config.training.seed)
+    head.fit_variance(packed)
     return history
 
 

@@ -21,6 +21,7 @@ STUDY = Study.parse(
         "arms": {
             "learnt looks": {"budgets": [0, 0.02, 0.25]},
             "uniform looks": {"settings": {"look.select": "random"}},
+            "clusters": {"discover": True, "budgets": [0, 0.25]},
         },
     }
 )
@@ -28,7 +29,7 @@ STUDY = Study.parse(
 
 @pytest.fixture(scope="module")
 def f1(tmp_path_factory) -> pd.Series:
-    """Mean F1 of the pixel-only behaviors in a recording of its own, by arm, budget and seed."""
+    """Mean F1 of the pixel-only behaviors in a recording of its own, by arm, budget and seed; clusters are mapped."""
     folder = tmp_path_factory.mktemp("claims")
     sessions = []
     for seed in range(3):
@@ -37,7 +38,9 @@ def f1(tmp_path_factory) -> pd.Series:
         sessions.append(session)
     drain(evaluate(sessions, STUDY, folder / "out", device="cpu"))
     table = pd.read_csv(folder / "out" / "measures.csv")
-    rows = table[(table["measure"] == "f1") & (table["recording"] == "(all)") & table["class"].isin(PIXEL_ONLY)]
+    rows = table[
+        table["measure"].isin(["f1", "mapped_f1"]) & (table["recording"] == "(all)") & table["class"].isin(PIXEL_ONLY)
+    ]
     return rows.groupby(["arm", "budget", "seed"])["value"].mean()
 
 
@@ -53,3 +56,11 @@ def test_learnt_looks_tell_more_than_as_many_uniform_ones(f1):
     gain = f1["learnt looks", 0.02] - f1["uniform looks", 0.02]
     assert (gain > 0).all(), f1
     assert np.mean(gain) > 0.08, f1
+
+
+@pytest.mark.slow
+def test_clusters_show_what_was_seen(f1):
+    """Measured: X against Y."""
+    gain = f1["clusters", 0.25] - f1["clusters", 0]
+    assert (gain > 0).all(), f1
+    assert np.mean(gain) > 0.1, f1

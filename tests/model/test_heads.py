@@ -157,7 +157,11 @@ def test_kmeans_of_the_video_alone_knows_nothing_of_the_motion():
 def test_kmeans_gives_the_nearest_center_the_highest_probability():
     head = KMeansHead(1, 1, 2, 1)
     head.centers.copy_(tensor([[0.0, 0], [3, 0]]))
-    head.within.fill_(2.0)
+    f = tensor([[0.0, 1], [0, -1], [3, 2], [3, -2]])  # within clusters they differ in one direction, by 2.5 on average
+    head.fit_variance(f)
+    assert head.variance == pytest.approx(2.5)
     q = head.probabilities(tensor([[[1.0, 0.0], [3, 0]]]))
-    torch.testing.assert_close(q, tensor([[[-1 / 2, -4 / 2], [-9 / 2, 0]]]).softmax(-1))
+    torch.testing.assert_close(q, tensor([[[-1 / 5, -4 / 5], [-9 / 5, 0]]]).softmax(-1))
+    head.fit_variance(torch.cat([f, f.flip(0) * 0 + head.centers.repeat(2, 1)]))
+    assert head.variance == pytest.approx(1.25)
     assert not list(head.parameters())

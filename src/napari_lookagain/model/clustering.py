@@ -17,13 +17,8 @@ KMEANS_FRAMES, STARTS = 50_000, 20  # of k-means; with 5 starts its optimum stil
 
 
 @torch.no_grad()
-def start_centers(head: ClusterHead | KMeansHead, features: Tensor, seed: int) -> float:
+def start_centers(head: ClusterHead | KMeansHead, features: Tensor, seed: int) -> None:
     """Start the centers from k-means on f (M, F), the valid frames of the training windows.
-
-    Returns
-    -------
-    float
-        The mean squared distance of a frame to its center.
 
     Raises
     ------
@@ -38,7 +33,6 @@ def start_centers(head: ClusterHead | KMeansHead, features: Tensor, seed: int) -
     with threadpool_limits(1):  # threads add up their shares in any order, and rounding then differs from run to run
         kmeans.fit(features[chosen].cpu().numpy())
     head.centers.copy_(torch.from_numpy(kmeans.cluster_centers_))
-    return float(kmeans.inertia_) / len(chosen)
 
 
 @torch.no_grad()

@@ -122,7 +122,7 @@ class KMeansHead(nn.Module):
     mean: Tensor
     scale: Tensor
     centers: Tensor
-    within: Tensor
+    variance: Tensor
 
     def __init__(
         self, width_read: int, width_seen: int, n_clusters: int, span: int, source: str = "tokens", reads: str = "both"
@@ -132,12 +132,21 @@ class KMeansHead(nn.Module):
         self.register_buffer("mean", torch.zeros(width_read))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("centers", torch.zeros(n_clusters, width_read + width_seen))
-        self.register_buffer("within", torch.ones(()))  # mean squared distance to the nearest center in training
+        self.register_buffer("variance", torch.ones(()))  # σ² within clusters
 
     def fit_scale(self, read: Tensor) -> None:
         """Take μ and σ from z (M, F), the valid frames to be trained on."""
         self.mean.copy_(read.mean(0))
         self.scale.copy_(total_deviation(read))
+
+    def fit_variance(self, features: Tensor) -> None:
+        """Take σ² from f (M, F + D_v): ``tr C² / tr C``, C the covariance within clusters.
+
+        The mean variance of a direction, each weighed by itself: f has many columns, but few in which frames differ.
+        """
+        apart = features - self.centers[square_distance(features, self.centers).argmin(-1)]
+        covariance = apart.T @ apart / len(apart)
+        self.variance.copy_((covariance**2).sum() / covariance.trace().clamp_min(1e-12)).clamp_(1e-12)
 
     def read(self, motion: Motion) -> Tensor:
         """z, what this head reads of the motion encoder."""
@@ -154,5 +163,5 @@ class KMeansHead(nn.Module):
         return mean.transpose(1, 2).view_as(f)
 
     def probabilities(self, output: Tensor) -> Tensor:
-        """q, (…, K): ``softmax(−‖f − c‖² / w)``, w its mean in training; the label of a frame is the nearest center."""
-        return (-square_distance(output, self.centers) / self.within).softmax(-1)
+        """q, (…, K): ``softmax(−‖f − c‖² / 2σ²)``, as of equal spherical Gaussians; the label is the nearest center."""
+        return (-square_distance(output, self.centers) / (2 * self.variance)).softmax(-1)
