@@ -221,8 +221,8 @@ class FinetuneConfig(Section):
     is read of the motion beside what was seen, and trains nothing but the gate."""
     cluster_reads: Literal["tokens", "keypoints"] = "tokens"
     """◇ What "kmeans" reads of the motion: tokens, or the descriptor of Eq. 1 itself, which needs no pretraining."""
-    cluster_span: int = Field(13, ge=1)
-    """◇ Frames over which "kmeans" averages it all, an odd number; about half a second."""
+    cluster_reach: int = Field(6, ge=0)
+    """◇ Frames to either side of a frame that "kmeans" averages it all over; about half a second together."""
     reads: Literal["both", "video"] = "both"
     """What the head reads: the motion embedding and what was seen, or only what was seen (the paper's ablation)."""
     learn_motion: bool = False

@@ -130,7 +130,7 @@ def test_each_head_reads_its_own_part_of_the_motion(make_model, make_batch):
 
 def test_kmeans_reads_motion_and_sight_side_by_side_on_one_scale():
     z, seen = 5 * torch.randn(3, 2, 40, 4) + 7, torch.randn(3, 2, 40, 2)
-    head = KMeansHead(4, 2, 3, span=1)
+    head = KMeansHead(4, 2, 3, reach=0)
     head.fit_scale(z.flatten(0, -2))
     f = head(z, seen)
     assert f.shape == (3, 2, 40, 6)
@@ -143,19 +143,19 @@ def test_kmeans_reads_motion_and_sight_side_by_side_on_one_scale():
 
 def test_kmeans_averages_over_time_and_over_less_at_the_edge_of_a_window():
     z = torch.arange(6.0).view(1, 1, 6, 1).expand(1, 2, 6, 1) * tensor([1.0, 10]).view(1, 2, 1, 1)
-    f = KMeansHead(1, 1, 2, span=3)(z, torch.zeros_like(z))
+    f = KMeansHead(1, 1, 2, reach=1)(z, torch.zeros_like(z))
     torch.testing.assert_close(f[0, 0, :, 0], tensor([0.5, 1, 2, 3, 4, 4.5]))
     torch.testing.assert_close(f[0, 1], 10 * f[0, 0])  # animals are not mixed
 
 
 def test_kmeans_of_the_video_alone_knows_nothing_of_the_motion():
-    head, z, seen = KMeansHead(4, 2, 3, 3, reads="video"), torch.randn(1, 1, 8, 4), torch.randn(1, 1, 8, 2)
+    head, z, seen = KMeansHead(4, 2, 3, 1, reads="video"), torch.randn(1, 1, 8, 4), torch.randn(1, 1, 8, 2)
     assert torch.equal(head(z, seen), head(z + 1, seen))
     assert not torch.equal(head(z, seen), head(z, seen + 1))
 
 
 def test_kmeans_gives_the_nearest_center_the_highest_probability():
-    head = KMeansHead(1, 1, 2, 1)
+    head = KMeansHead(1, 1, 2, 0)
     head.centers.copy_(tensor([[0.0, 0], [3, 0]]))
     f = tensor([[0.0, 1], [0, -1], [3, 2], [3, -2]])  # within clusters they differ in one direction, by 2.5 on average
     head.fit_variance(f)

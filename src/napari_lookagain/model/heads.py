@@ -100,8 +100,8 @@ class KMeansHead(nn.Module):
 
     Deep embedded clustering sharpens what it started from, and has nothing that tells it what to keep: on recordings
     that were scored, its clusters agree with behavior less than those of k-means on its own inputs do. Here nothing is
-    trained: ``f = mean over span of [(z − μ)/σ ‖ v̂]``, where σ² is the total variance of z over frames, so that motion
-    and sight (`HeldLooks`, on the same scale) count alike.
+    trained: ``f = mean over t ± reach of [(z − μ)/σ ‖ v̂]``, where σ² is the total variance of z over frames, so that
+    motion and sight (`HeldLooks`, on the same scale) count alike.
 
     Parameters
     ----------
@@ -111,8 +111,8 @@ class KMeansHead(nn.Module):
         D_v of what was seen.
     n_clusters
         K.
-    span
-        Frames of a window that f is a mean over, centered; an odd number.
+    reach
+        Frames to either side of t that f_t is a mean over, as far as the window goes.
     source
         What `read` takes of the motion.
     reads
@@ -125,10 +125,10 @@ class KMeansHead(nn.Module):
     variance: Tensor
 
     def __init__(
-        self, width_read: int, width_seen: int, n_clusters: int, span: int, source: str = "tokens", reads: str = "both"
+        self, width_read: int, width_seen: int, n_clusters: int, reach: int, source: str = "tokens", reads: str = "both"
     ) -> None:
         super().__init__()
-        self.span, self.source, self.reads = span, source, reads
+        self.reach, self.source, self.reads = reach, source, reads
         self.register_buffer("mean", torch.zeros(width_read))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("centers", torch.zeros(n_clusters, width_read + width_seen))
@@ -156,10 +156,8 @@ class KMeansHead(nn.Module):
         """f, (B, A, T, F + D_v), of z (B, A, T, F) and v̂ (B, A, T, D_v)."""
         z = torch.zeros_like(read) if self.reads == "video" else (read - self.mean) / self.scale
         f = torch.cat([z, seen], -1)  # (B, A, T, F + D_v)
-        if self.span == 1:
-            return f
         series = f.flatten(0, 1).transpose(1, 2)  # (B·A, F + D_v, T)
-        mean = F.avg_pool1d(series, self.span, stride=1, padding=self.span // 2, count_include_pad=False)
+        mean = F.avg_pool1d(series, 2 * self.reach + 1, stride=1, padding=self.reach, count_include_pad=False)
         return mean.transpose(1, 2).view_as(f)
 
     def probabilities(self, output: Tensor) -> Tensor:

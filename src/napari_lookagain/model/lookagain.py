@@ -129,7 +129,7 @@ class LookAgain(nn.Module):
             self.visual_context = HeldLooks(card.visual_width)
             width = sizes.latent_width if tuned.cluster_reads == "tokens" else card.n_features
             self.head = KMeansHead(
-                width, card.visual_width, len(card.names), tuned.cluster_span, tuned.cluster_reads, reads
+                width, card.visual_width, len(card.names), tuned.cluster_reach, tuned.cluster_reads, reads
             )
             return
         self.visual_context = VisualContext(
