@@ -62,7 +62,7 @@ class MotionPass:
 def pass_over(model: LookAgain, session: Session, place: torch.device) -> Generator[Progress, None, MotionPass]:
     """Run the motion encoder and the gate over all windows, but for the stretches that were read before."""
     sizes = model.config.motion
-    width = model.read_width
+    width = model.head.read_width  # F
     n_animals, n_frames = session.n_animals, session.n_frames
     folder = None
     if session.path is not None:

@@ -89,10 +89,10 @@ def finetune(
     scored, or there are fewer frames than clusters. With `finetune.discover` "kmeans" nothing but the gate is trained,
     and that only where it is to look; the history is then of its loss, or empty.
     """
-    parameters = model.finetuned_parameters()
     head = model.head
     if isinstance(head, KMeansHead):
         return (yield from _find_clusters(model, head, batches, windows, held_out, device, checkpoint))
+    parameters = model.finetuned_parameters()
     clustering = isinstance(head, ClusterHead)
     weights = None if clustering else _class_weights(model, batches, windows)
     if isinstance(head, BehaviorHead) and weights is not None and model.config.finetune.correct_prior:

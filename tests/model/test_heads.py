@@ -125,7 +125,7 @@ def test_each_head_reads_its_own_part_of_the_motion(make_model, make_batch):
         model = make_model(kind, finetune=how)
         told = model.motion_encoder(batch.motion, batch.valid)
         assert model.head.read(told) is getattr(told, part)
-        assert model.read_width == getattr(told, part).shape[-1]
+        assert model.head.read_width == getattr(told, part).shape[-1]
 
 
 def test_kmeans_reads_motion_and_sight_side_by_side_on_one_scale():

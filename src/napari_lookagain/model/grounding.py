@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_lookagain.config import LookConfig
-from napari_lookagain.model.layers import MLP, Transformer, total_deviation
+from napari_lookagain.model.layers import MLP, OneScale, Transformer
 from napari_lookagain.model.motion import Motion
 from napari_lookagain.model.pooling import AttentionPooling
 
@@ -272,38 +272,25 @@ class VisualContext(nn.Module):
         return self.aggregate(x.flatten(0, 1), valid.flatten(0, 1)).view(batch, animals, frames, -1)
 
 
-class HeldLooks(nn.Module):
+class HeldLooks(OneScale):
     """What was seen at the nearest look, v̂, for a head that learns nothing: centered, and of total variance 1.
 
     It is zero, the mean, in a window without a look, and in training dense looks are what it is fitted to.
 
     Parameters
     ----------
-    visual_width
+    width
         D_v of the vision encoder; where it gives patches, (…, P · D_v), their mean counts.
     """
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, visual_width: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(visual_width))
-        self.register_buffer("scale", torch.ones(()))
 
     def pool(self, raw: Tensor) -> Tensor:
         """(..., D_v) of an image, from itself or from its patches."""
         return raw.unflatten(-1, (-1, len(self.mean))).mean(-2)
 
-    def fit_scale(self, raw: Tensor) -> None:
-        """Take mean and scale from v_raw (M, D_v), what all frames to be trained on show."""
-        self.mean.copy_(raw.mean(0))
-        self.scale.copy_(total_deviation(raw))
-
     def forward(self, visual_features: Tensor, score: Tensor, looked: Tensor, valid: Tensor) -> Tensor:
         """v̂, (B, A, T, D_v); parameters as of `VisualContext`, where neither α nor padding counts."""
         seen = visual_features.new_zeros((*looked.shape, len(self.mean)))
-        seen[looked] = (self.pool(visual_features[looked]) - self.mean) / self.scale
+        seen[looked] = self.standardize(self.pool(visual_features[looked]))
         nearest, _ = nearest_look(looked)
         return seen.gather(2, nearest.unsqueeze(-1).expand_as(seen))
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from napari_lookagain.model.layers import MLP, total_deviation
+from napari_lookagain.model.layers import MLP, OneScale
 from napari_lookagain.model.losses import soft_assignment, square_distance
 from napari_lookagain.model.motion import Motion
 
@@ -40,7 +40,7 @@ class BehaviorHead(nn.Module):
 
     def __init__(self, width: int, n_classes: int, dropout: float, motion_dropout: float, reads: str = "both") -> None:
         super().__init__()
-        self.motion_dropout = motion_dropout
+        self.read_width, self.motion_dropout = width, motion_dropout
         self.register_buffer("log_weights", torch.zeros(n_classes))
         self.fuse = Fusion(width, reads)
         self.classify = nn.Sequential(nn.LayerNorm(width), nn.Dropout(dropout), MLP(width, n_classes, hidden=width))
@@ -78,6 +78,7 @@ class ClusterHead(nn.Module):
 
     def __init__(self, width: int, latent_width: int, n_clusters: int, reads: str = "both") -> None:
         super().__init__()
+        self.read_width = latent_width
         self.project = nn.Linear(width, latent_width)
         self.fuse = Fusion(latent_width, reads)
         self.centers = nn.Parameter(torch.randn(n_clusters, latent_width))
@@ -95,7 +96,7 @@ class ClusterHead(nn.Module):
         return soft_assignment(output, self.centers)
 
 
-class KMeansHead(nn.Module):
+class KMeansHead(OneScale):
     """Clusters by k-means on motion and sight side by side; ours, where the paper has a `ClusterHead`.
 
     Deep embedded clustering sharpens what it started from, and has nothing that tells it what to keep: on recordings
@@ -119,25 +120,17 @@ class KMeansHead(nn.Module):
         As in `Fusion`.
     """
 
-    mean: Tensor
-    scale: Tensor
     centers: Tensor
     variance: Tensor
 
     def __init__(
         self, width_read: int, width_seen: int, n_clusters: int, reach: int, source: str = "tokens", reads: str = "both"
     ) -> None:
-        super().__init__()
+        super().__init__(width_read)
+        self.read_width = width_read
         self.reach, self.source, self.reads = reach, source, reads
-        self.register_buffer("mean", torch.zeros(width_read))
-        self.register_buffer("scale", torch.ones(()))
         self.register_buffer("centers", torch.zeros(n_clusters, width_read + width_seen))
         self.register_buffer("variance", torch.ones(()))  # σ² within clusters
-
-    def fit_scale(self, read: Tensor) -> None:
-        """Take μ and σ from z (M, F), the valid frames to be trained on."""
-        self.mean.copy_(read.mean(0))
-        self.scale.copy_(total_deviation(read))
 
     def fit_variance(self, features: Tensor) -> None:
         """Take σ² from f (M, F + D_v): ``tr C² / tr C``, C the covariance within clusters.
@@ -154,7 +147,7 @@ class KMeansHead(nn.Module):
 
     def forward(self, read: Tensor, seen: Tensor) -> Tensor:
         """f, (B, A, T, F + D_v), of z (B, A, T, F) and v̂ (B, A, T, D_v)."""
-        z = torch.zeros_like(read) if self.reads == "video" else (read - self.mean) / self.scale
+        z = torch.zeros_like(read) if self.reads == "video" else self.standardize(read)
         f = torch.cat([z, seen], -1)  # (B, A, T, F + D_v)
         series = f.flatten(0, 1).transpose(1, 2)  # (B·A, F + D_v, T)
         mean = F.avg_pool1d(series, 2 * self.reach + 1, stride=1, padding=self.reach, count_include_pad=False)

@@ -55,6 +55,22 @@ def at(valid: Tensor, x: Tensor) -> Tensor:
     return torch.where(valid.unsqueeze(-1), x, x.new_zeros(()))
 
 
-def total_deviation(x: Tensor) -> Tensor:
-    """Root of the summed variances of all columns of x (M, F), no less than a little."""
-    return x.var(0, correction=0).sum().sqrt().clamp_min(1e-6)
+class OneScale(nn.Module):
+    """Centers what has many columns, and brings it to a total variance of 1: columns keep their proportions."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(()))
+
+    def fit_scale(self, x: Tensor) -> None:
+        """Take the mean of every column and the one scale from x (M, F), the valid frames to be trained on."""
+        self.mean.copy_(x.mean(0))
+        self.scale.copy_(x.var(0, correction=0).sum().sqrt().clamp_min(1e-6))
+
+    def standardize(self, x: Tensor) -> Tensor:
+        """(..., F) on that scale."""
+        return (x - self.mean) / self.scale

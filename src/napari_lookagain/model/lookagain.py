@@ -184,13 +184,6 @@ class LookAgain(nn.Module):
         return select_frames(explore(gate.logit, noise, progress), valid, budget, self.config.look.select)
 
     @property
-    def read_width(self) -> int:
-        """F, numbers that the head reads of the motion at a frame."""
-        if isinstance(self.head, KMeansHead):
-            return len(self.head.mean)
-        return self.config.motion.width if self.card.kind == "behavior" else self.config.motion.latent_width
-
-    @property
     def learns_motion(self) -> bool:
         """Whether the motion encoder learns in fine-tuning.
 
