@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 import napari_lookagain.video
 from napari_lookagain.cli import main
@@ -22,6 +23,11 @@ from napari_lookagain.session import Session, load_session, new_session
 from napari_lookagain.simulate import SimulatedRecording, simulate
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_runtest_setup() -> None:
+    """Several threads on so little work mostly wait for each other; numba, under napari's layers, takes all it can."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from napari_lookagain.simulate import simulate
 from napari_lookagain.video import Video
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read where Linux tells it")
-
-
-@pytest.fixture(autouse=True)
-def same_threads() -> Iterator[None]:
-    """Benchmarks run on one thread; what comes after them does not."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def test_what_looking_costs(tmp_path, monkeypatch, capsys) -> None:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from safetensors.numpy import load_file
 
 from napari_lookagain.config import Config
@@ -21,7 +20,6 @@ from napari_lookagain.eyes.pretraining import pretrain_eye
 from napari_lookagain.progress import drain
 from napari_lookagain.session import load_session
 
-torch.set_num_threads(1)
 SHORT = ("--set", "beast.anchors=24", "--set", "beast.epochs=2", "--set", "beast.batch=16")
 TINY = ("motion.width=16", "motion.latent_width=8", "motion.codes=16", "motion.layers=1", "motion.social_layers=1")
 TINY = (*TINY, "motion.heads=2", "motion.window=32", "pretrain.epochs=1", "finetune.epochs=1")

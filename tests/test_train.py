@@ -20,7 +20,6 @@ from napari_lookagain.material import behavior_labels, gather
 from napari_lookagain.model.lookagain import LookAgain, ModelCard
 from napari_lookagain.model.objectives import Finetuning
 from napari_lookagain.progress import drain
-from napari_lookagain.runs import segment, train
 from napari_lookagain.session import load_session
 from napari_lookagain.train import finetune, pretrain
 from napari_lookagain.training_loop import History
@@ -110,7 +109,7 @@ def test_training_that_is_cancelled_resumes_as_if_it_had_not_been(material, stag
     assert next(iter(stage_of(material, stage, checkpoint, **changes)[1]), None) is None, "it was finished"
 
 
-KILLED = """
+TRAINS = """
 import os, signal, sys
 from pathlib import Path
 import napari_lookagain.training_loop as training
@@ -118,13 +117,13 @@ from napari_lookagain.config import Config
 from napari_lookagain.runs import segment, train
 from napari_lookagain.session import load_session
 
-folder, out, settings, stage = sys.argv[1:]
+folder, run, out, settings, stage = sys.argv[1:]
 training.SECONDS_BETWEEN_CHECKPOINTS = 0.0
 config, sessions = Config.model_validate_json(settings), [load_session(folder)]
 if out:
     work = train(sessions, Path(out), config, device="cpu")
 else:
-    work = segment(sessions, config, run="killed", device="cpu")
+    work = segment(sessions, config, run=run, device="cpu")
 for told in work:
     if told.stage == stage and told.done / told.total > 2 / 3:  # in the third and last epoch
         os.kill(os.getpid(), signal.SIGKILL)
@@ -134,25 +133,29 @@ for told in work:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL here")
 def test_training_that_is_killed_resumes_as_if_it_had_not_been(session, tiny, tmp_path):
-    config, learning = tiny(), tiny(**LEARNS)
-    drain(segment([session], config, run="whole", device="cpu"))
-    drain(train([session], tmp_path / "whole", learning, device="cpu"))
-    killed = session.run_folder("killed")
-    jobs = [  # one model folder, the stage in which the process is killed, and the checkpoint it leaves
+    def trains(run, out, killed_in=""):
+        """Each in a process of its own, so that all have one number of threads: sums of several may end otherwise."""
+        settings = tiny(**LEARNS if out else {}).model_dump_json()
+        arguments = [str(session.path), run, str(out), settings, killed_in]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        ended = subprocess.run([sys.executable, "-c", TRAINS, *arguments], env=environment, timeout=120)
+        assert ended.returncode == (-signal.SIGKILL if killed_in else 0)
+
+    whole, killed = session.run_folder("whole"), session.run_folder("killed")
+    trains("whole", "")
+    trains("", tmp_path / "whole")
+    jobs = [  # the folder of a model, the stage in which the process is killed, and the checkpoint it leaves
         (killed, "", "pretraining", "pretraining.pt"),
         (killed, "", "fine-tuning", "finetuning.pt"),
-        (tmp_path / "killed", str(tmp_path / "killed"), "fine-tuning", "finetuning.pt"),
+        (tmp_path / "killed", tmp_path / "killed", "fine-tuning", "finetuning.pt"),
     ]
     for folder, out, stage, checkpoint in jobs:
-        arguments = [str(session.path), out, (learning if out else config).model_dump_json(), stage]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-        ended = subprocess.run([sys.executable, "-c", KILLED, *arguments], env=environment, timeout=120)
-        assert ended.returncode == -signal.SIGKILL
+        trains("killed", out, stage)
         left = torch.load(folder / checkpoint, weights_only=True)
         assert len(left["history"]["loss"]) == 2
-    drain(segment([session], config, run="killed", device="cpu"))
-    drain(train([session], tmp_path / "killed", learning, device="cpu"))
-    for one, other in ((session.run_folder("whole") / "model", killed / "model"), (tmp_path / "whole", jobs[-1][0])):
+    trains("killed", "")
+    trains("", tmp_path / "killed")
+    for one, other in ((whole / "model", killed / "model"), (tmp_path / "whole", tmp_path / "killed")):
         for part in ("encoder/encoder.safetensors", "weights.safetensors"):
             there, again = (load_file(folder / part) for folder in (one, other))
             assert {name for name in there if not torch.equal(there[name], again[name])} == set(), part

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.image import imread
 from numpy.testing import assert_allclose
 
@@ -19,8 +18,6 @@ from napari_lookagain.eyes.pictures import draw_eye, open_sight
 from napari_lookagain.eyes.pretraining import pretrain_eye
 from napari_lookagain.progress import drain
 from napari_lookagain.session import load_session
-
-torch.set_num_threads(1)
 
 CONFIG = Config.preset("quick", vision={"encoder": "beast"}, beast={"anchors": 24, "epochs": 1, "batch": 16})
 

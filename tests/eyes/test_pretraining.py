@@ -25,8 +25,6 @@ from napari_lookagain.vision.embed import embed
 from napari_lookagain.vision.encoder import load_encoder
 from napari_lookagain.vision.look import crops_of
 
-torch.set_num_threads(1)
-
 
 def config(**beast) -> Config:
     return Config.preset("quick", vision={"encoder": "beast"}, beast={"anchors": 24, "epochs": 2, "batch": 16, **beast})

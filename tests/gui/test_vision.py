@@ -33,12 +33,9 @@ def quick(monkeypatch, tiny):
 @pytest.fixture(scope="module")
 def kept(mice, tiny, tmp_path_factory):
     """A session folder that keeps an eye; not to be changed."""
-    import torch
-
     from napari_lookagain.eyes.pretraining import pretrain_eye
     from napari_lookagain.progress import drain
 
-    torch.set_num_threads(1)
     session = load_session(shutil.copytree(mice, tmp_path_factory.mktemp("kept") / "mice.lookagain"))
     drain(pretrain_eye([session], tiny(beast=EYE), device="cpu"))
     return session.path

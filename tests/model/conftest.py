@@ -11,8 +11,6 @@ from napari_lookagain.config import Config
 from napari_lookagain.model.lookagain import LookAgain, ModelCard
 from napari_lookagain.model.objectives import Batch, Pretraining
 
-torch.set_num_threads(1)  # several threads on so little work wait for each other most of the time
-
 KEYPOINTS, FEATURES, VISION, WINDOW = 3, 13, 5, 16
 TINY = {
     "motion": {"latent_width": 16, "codes": 8, "width": 16, "heads": 2, "layers": 1, "social_layers": 1}

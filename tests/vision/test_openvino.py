@@ -34,7 +34,6 @@ from napari_lookagain.vision.encoder import save_encoder
 from napari_lookagain.vision.hub import HubEncoder
 from napari_lookagain.vision.look import see
 
-torch.set_num_threads(1)
 # Not imported here: that alone would be reported to its server.
 needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 multiplies = pytest.mark.skipif(not precision._multiplies_bfloat16(), reason="this CPU has no bfloat16")
