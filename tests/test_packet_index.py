@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 import napari_lookagain.video
 from napari_lookagain.packet_index import PacketIndex, load_index
-from napari_lookagain.session import Session
+from napari_lookagain.session import Session, load_session, new_session
 from napari_lookagain.video import Video
 
 
@@ -23,12 +24,13 @@ def path(tmp_path: Path, write_video) -> Path:
 
 @pytest.fixture
 def unread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From now on, no video may be read through."""
+    """From now on, no video may be read through, nor even its container be opened."""
 
     def refuse(*arguments: object) -> None:
-        raise AssertionError("the video was read through again")
+        raise AssertionError("the video was opened again")
 
     monkeypatch.setattr(napari_lookagain.video, "read_index", refuse)
+    monkeypatch.setattr(av, "open", refuse)
 
 
 def test_a_saved_session_reads_through_its_video_once(session: Session, request: pytest.FixtureRequest) -> None:
@@ -42,6 +44,13 @@ def test_a_saved_session_reads_through_its_video_once(session: Session, request:
     with session.open_video() as video:
         assert (video.n_frames, video.fps, video.variable_frame_rate) == (300, fps, False)
         assert_array_equal([video.frame(i) for i in (0, 77, 299)], frames)
+
+
+def test_what_a_new_session_read_is_kept_with_it(path: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    new_session(video=path).save(tmp_path / "walk.lookagain")
+    request.getfixturevalue("unread")
+    with load_session(tmp_path / "walk.lookagain").open_video() as video:
+        assert video.frame(19).shape == (48, 64, 3)
 
 
 def test_a_session_in_memory_keeps_nothing(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from zlib import crc32
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_lookagain.errors import InputError
-from napari_lookagain.packet_index import load_index
+from napari_lookagain.packet_index import keep_index, load_index
 from napari_lookagain.video import Video
 
 N = 60
@@ -37,6 +38,17 @@ RECIPES = {  # file name: what to encode it with
     "ten_bits.mp4": ["-c:v", "libx264", "-pix_fmt", "yuv420p10le", "-g", "20"],
     "h265.mp4": ["-c:v", "libx265", "-pix_fmt", "yuv420p", "-x265-params", "log-level=none:keyint=20:open-gop=1"],
     "mpeg4.mp4": ["-c:v", "mpeg4", "-bf", "2", "-g", "20"],
+    "colors.mp4": [*X264, "-color_range", "pc", "-colorspace", "bt709", "-bf", "2"],
+    "colors_outside.mp4": [
+        "-c:v",
+        "mpeg4",
+        "-colorspace",
+        "smpte240m",
+        "-color_range",
+        "pc",
+        "-movflags",
+        "write_colr",
+    ],
     "mpeg4.avi": ["-c:v", "mpeg4", "-bf", "2", "-g", "20"],
     "interlaced.mp4": [*FIELDS, *X264, "-flags", "+ildct+ilme", "-bf", "3", "-g", "15"],
     "slices.ts": [*X264, "-x264-params", "keyint=20:bframes=3:b-pyramid=normal:slices=4"],
@@ -50,6 +62,13 @@ RECIPES = {  # file name: what to encode it with
     "rgb.avi": ["-c:v", "rawvideo", "-pix_fmt", "bgr24"],
     "fast_start.mp4": [*X264, "-movflags", "+faststart", "-g", "20"],
 }
+
+# Files in which packets lie as decoders take them that need no container.
+STORED = [
+    name
+    for name, recipe in RECIPES.items()
+    if name.endswith((".mp4", ".avi", ".h264")) and {"libx264", "libx265", "mpeg4"} & set(recipe)
+]
 
 
 def ffmpeg(*arguments: str | Path) -> None:
@@ -103,13 +122,25 @@ def assert_exact(video: Video, truth: list[np.ndarray], indices: list[int]) -> N
         np.testing.assert_array_equal(image, truth[i], err_msg=f"frame {i}")
 
 
+def demuxed(path: Path, kept: Path) -> Video:
+    """A video whose packets come out of its container, as from a file in which they do not lie whole."""
+    Video(path, kept).close()
+    index = load_index(kept, path)
+    assert index is not None
+    keep_index(replace(index, place=index.place[:0], size=index.size[:0]), kept, path)
+    return Video(path, kept)
+
+
 @pytest.mark.filterwarnings("ignore:varying.mp4 has a variable frame rate")
+@pytest.mark.parametrize("stored", [True, False], ids=["", "out of the container"])
 @pytest.mark.parametrize("name", RECIPES)
-def test_frames_equal_sequential_decode(make, tmp_path: Path, name: str):
+def test_frames_equal_sequential_decode(make, tmp_path: Path, name: str, stored: bool):
     truth, index = sequential(make(name)), tmp_path / "packets.npz"
     rng = np.random.default_rng(0)
-    with Video(make(name), index) as first, Video(make(name), index) as video:  # the second from the kept index
-        assert load_index(index, make(name)) is not None
+    with (Video if stored else demuxed)(make(name), index) as first, Video(make(name), index) as video:  # from the kept
+        kept = load_index(index, make(name))
+        assert kept is not None
+        assert len(kept.place) == len(kept.size) == (len(kept.frame) if stored and name in STORED else 0)
         assert (first.n_frames, first.fps) == (video.n_frames, video.fps)
         assert video.n_frames == len(truth)
         assert (video.height, video.width, 3) == truth[0].shape
@@ -125,11 +156,12 @@ ASKED = st.lists(st.one_of(st.integers(0, N - 1), st.sets(st.integers(0, N - 1),
 
 
 @settings(max_examples=40, deadline=None)
-@given(asked=ASKED, name=st.sampled_from(ANY_ORDER))
-def test_any_order_of_requests_is_exact(make, truths, asked, name: str):
-    if name not in truths:
-        truths[name] = sequential(make(name)), Video(make(name))
-    truth, video = truths[name]
+@given(asked=ASKED, name=st.sampled_from(ANY_ORDER), stored=st.booleans())
+def test_any_order_of_requests_is_exact(make, truths, asked, name: str, stored: bool):
+    if (name, stored) not in truths:
+        path = make(name)
+        truths[name, stored] = sequential(path), Video(path) if stored else demuxed(path, path.with_suffix(".npz"))
+    truth, video = truths[name, stored]
     for request in asked:
         if isinstance(request, int):
             np.testing.assert_array_equal(video.frame(request), truth[request])
@@ -138,7 +170,7 @@ def test_any_order_of_requests_is_exact(make, truths, asked, name: str):
 
 
 @pytest.fixture(scope="session")
-def truths() -> dict[str, tuple[list[np.ndarray], Video]]:
+def truths() -> dict[tuple[str, bool], tuple[list[np.ndarray], Video]]:
     return {}
 
 
@@ -236,7 +268,7 @@ def test_edit_list_hides_the_frames_before_the_cut(bframes, tmp_path: Path):
     ffmpeg("-ss", "0.9", "-i", path, "-c", "copy", tmp_path / "cut.mp4")
     truth = sequential(tmp_path / "cut.mp4")
     video = Video(tmp_path / "cut.mp4")
-    assert video._index.frame.min() == -1, "the cut kept hidden packets, or this test shows nothing"
+    assert video.packets.frame.min() == -1, "the cut kept hidden packets, or this test shows nothing"
     assert video.n_frames == len(truth) < len(whole)
     for i in (0, len(truth) - 1, 5):
         np.testing.assert_array_equal(video.frame(i), truth[i])
@@ -346,3 +378,16 @@ def test_a_damaged_frame_is_named_and_the_others_stay_exact(bframes, tmp_path: P
     for i in range(first, 40):
         with pytest.raises(InputError, match=f"Frame {i} of"):
             video.frame(i)
+
+
+def test_a_file_that_gets_shorter_is_told(bframes, tmp_path: Path):
+    path, truth = bframes
+    with Video(_write(tmp_path / "shorter.mp4", path.read_bytes())) as video:
+        with av.open(str(path)) as container:
+            place = [packet.pos for packet in container.demux(video=0) if packet.size and packet.is_keyframe][2]
+        video.frame(0)
+        with video.path.open("r+b") as file:
+            file.truncate(place + 10)
+        np.testing.assert_array_equal(video.frame(39), truth[39])
+        with pytest.raises(InputError, match="Frame 41 of .*shorter.mp4 is damaged"):
+            video.frame(41)

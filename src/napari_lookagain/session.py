@@ -260,8 +260,7 @@ class Session:
         check_same(self.video, self.video.path)
         from napari_lookagain.video import Video
 
-        index = None if self.path is None else self.features_folder / f"packets-{self.video.fingerprint}.npz"
-        return Video(self.video.path, index)
+        return Video(self.video.path, None if self.path is None else self.features_folder / self.video.packets_name)
 
     def relocate_video(self, path: str | Path) -> None:
         """Tell where the video of the session has gone, and store it when the session has a folder.

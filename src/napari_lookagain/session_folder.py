@@ -57,6 +57,10 @@ def write_folder(session: Session, folder: Path) -> None:
         with atomic_path(building / "keypoints.npz") as temporary:
             np.savez(temporary, keypoints=session.keypoints, confidence=session.confidence, edited=edited)
         write_record(session, building, folder)
+        if session.video is not None and session.video.packets is not None:  # what was read once need not be again
+            from napari_lookagain.packet_index import keep_index
+
+            keep_index(session.video.packets, building / "features" / session.video.packets_name, session.video.path)
         building.rename(folder)
     # Last, and in place: both go on in the file they were saved to, so it must not move.
     with _removed_on_error(folder, folder):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import fingerprint
+
+if TYPE_CHECKING:
+    from napari_lookagain.packets import PacketIndex
 
 _TRIM = 0.01  # share of frames by which video and pose may differ
 
@@ -25,7 +28,7 @@ class PoseSource:
 
 @dataclass(frozen=True)
 class VideoSource:
-    """A video: its absolute path, size in pixels, frames, frames per second, fingerprint."""
+    """A video: its absolute path, size in pixels, frames, frames per second, fingerprint; its packets, if just read."""
 
     path: str
     width: int
@@ -33,6 +36,12 @@ class VideoSource:
     n_frames: int
     fps: float
     fingerprint: str
+    packets: PacketIndex | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def packets_name(self) -> str:
+        """Name of the file in which its packets are kept, among the features of a session."""
+        return f"packets-{self.fingerprint}.npz"
 
 
 def read_video_source(path: str | Path) -> VideoSource:
@@ -47,7 +56,7 @@ def read_video_source(path: str | Path) -> VideoSource:
 
     with Video(path) as video:
         size = (video.width, video.height, video.n_frames, video.fps)
-    return VideoSource(os.path.abspath(path), *size, fingerprint(path))
+    return VideoSource(os.path.abspath(path), *size, fingerprint(path), video.packets)
 
 
 def check_same(source: VideoSource, path: str | Path) -> None:
@@ -97,7 +106,8 @@ def to_json(source: PoseSource | VideoSource, folder: Path) -> dict[str, Any]:
         relative = Path(os.path.relpath(source.path, folder)).as_posix()
     except ValueError:  # on another drive of Windows
         relative = None
-    return {**source.__dict__, "relative": relative}
+    told = {name: value for name, value in source.__dict__.items() if name != "packets"}
+    return {**told, "relative": relative}
 
 
 def find(recorded: dict[str, Any], folder: Path) -> str:

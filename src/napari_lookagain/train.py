@@ -49,8 +49,8 @@ def pretrain(
         "auto", "cpu", "cuda" or "mps"; where `accelerate launch` started several processes, they share every batch, and
         learn what one would have learnt of it.
     checkpoint
-        File that a run that was cut off resumes from: the result is the same, bit for bit on a CPU, as if it had not
-        been. The random state of torch is set at the beginning of every epoch.
+        File that a run that was cut off resumes from: the result is the same, bit for bit on a CPU with as many
+        threads, as if it had not been. The random state of torch is set at the beginning of every epoch.
 
     Yields
     ------

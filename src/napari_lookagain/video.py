@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from napari_lookagain.packet_index import keep_index, load_index, read_index
-from napari_lookagain.packets import PacketReader, open_container
+from napari_lookagain.packets import PacketReader
 
 
 class Video:
@@ -48,6 +48,8 @@ class Video:
     keyframes : np.ndarray
         (G,) int64, in rising order, the first one 0: the frames that decoding can start at. For any frame, those from
         the last of these on have to be decoded, except where no other refers to them.
+    packets : PacketIndex
+        Where its frames are in the file.
     decoded, converted : int
         Frames that left the decoder, and frames made into arrays, since the video was opened.
 
@@ -59,16 +61,14 @@ class Video:
 
     def __init__(self, path: str | Path, index: str | Path | None = None) -> None:
         self.path = Path(path)
-        container, stream = open_container(self.path)
         kept = None if index is None else load_index(Path(index), self.path)
-        with container:
-            self.width, self.height = stream.width, stream.height
-            self._index = kept or read_index(container, stream, self.path)
+        self.packets = kept or read_index(self.path)
         if index is not None and kept is None:
-            keep_index(self._index, Path(index), self.path)
-        self.fps, off = self._index.rate.tolist()
-        self.n_frames = len(self._index.start)
-        self.keyframes = _first_of_each(self._index.start)
+            keep_index(self.packets, Path(index), self.path)
+        self.width, self.height = self.packets.picture.tolist()
+        self.fps, off = self.packets.rate.tolist()
+        self.n_frames = len(self.packets.start)
+        self.keyframes = _first_of_each(self.packets.start)
         self.variable_frame_rate = off > 0
         self.decoded = 0
         self.converted = 0
@@ -169,7 +169,7 @@ class Video:
         """Lend the idle reader, or a new one while another thread or iterator has it; one is kept for the next call."""
         with self._lock:
             reader, self._idle = self._idle, None
-        reader = reader or PacketReader(self.path, self._index)
+        reader = reader or PacketReader(self.path, self.packets)
         sound = False  # a reader that an error interrupted is not used again
         try:
             yield reader

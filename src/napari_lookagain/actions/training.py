@@ -50,8 +50,8 @@ def train_heads(
     device
         "auto", "cpu", "cuda" or "mps".
     checkpoint
-        File that a training that was cut off resumes from, to the same weights, bit for bit on a CPU: all random states
-        are set at the beginning of every epoch.
+        File that a training that was cut off resumes from, to the same weights, bit for bit on a CPU with as many
+        threads: all random states are set at the beginning of every epoch.
 
     Yields
     ------

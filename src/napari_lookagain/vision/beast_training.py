@@ -94,8 +94,8 @@ def train_beast(
     device
         "auto", "cpu", "cuda" or "mps"; where `accelerate launch` started several processes, they share every batch.
     checkpoint, key
-        File that a training that was cut off goes on from, to the same weights, bit for bit on a CPU; and what tells
-        its data and settings from others.
+        File that a training that was cut off goes on from, to the same weights, bit for bit on a CPU with as many
+        threads; and what tells its data and settings from others.
 
     Yields
     ------
