@@ -16,6 +16,7 @@ from napari_lookagain.ethogram import load_ethogram
 from napari_lookagain.evaluation.jobs import evaluate
 from napari_lookagain.evaluation.study import Study
 from napari_lookagain.evaluation.trials import Trial, trials
+from napari_lookagain.evaluation.workers import groups_of
 from napari_lookagain.progress import drain
 from napari_lookagain.session import load_session
 
@@ -137,6 +138,28 @@ def test_two_processes_give_the_same_numbers(done, three, tmp_path):
     drain(evaluate(three, short, tmp_path / "two", jobs=2))
     one, two = _numbers(out), _numbers(tmp_path / "two")
     pd.testing.assert_frame_equal(two, one[one["arm"] == "trees"].reset_index(drop=True), check_dtype=False)
+
+
+def test_only_what_shares_a_pretraining_has_to_wait_for_it(study, tmp_path):
+    arms = {
+        "LookAgain": {},
+        "grid": {"settings": {"look.select": "grid"}},
+        "no L_mask": {"settings": {"pretrain.mask_weight": 0}},
+        "no pretraining": {"settings": {"pretrain.epochs": 0}},
+        "trees": {"method": "trees"},
+    }
+    asked = Study.parse(study.model_dump() | {"arms": arms, "seeds": [0, 1], "fractions": [1.0]})
+    found = [[(trial.arm, trial.seed) for trial in group] for group in groups_of(trials(asked, 1), asked, tmp_path)]
+    assert found == [
+        group
+        for seed in (0, 1)
+        for group in (
+            [("LookAgain", seed), ("grid", seed)],
+            [("no L_mask", seed)],
+            [("no pretraining", seed)],
+            [("trees", seed)],
+        )
+    ]
 
 
 def test_a_single_recording_is_split_in_time_and_measured_on_its_end(three, study, tmp_path):

@@ -1,4 +1,4 @@
-"""Trials in several processes, each of which takes all arms of one split and seed."""
+"""Trials in several processes, each of which takes all that share a pretraining."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import multiprocessing
 from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from itertools import groupby
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
+from napari_lookagain.baselines.gated import Gated
 from napari_lookagain.device import share_cores
 from napari_lookagain.errors import InputError
 from napari_lookagain.evaluation.splits import Split
 from napari_lookagain.evaluation.study import Study
-from napari_lookagain.evaluation.trials import Trial, run_trial
+from napari_lookagain.evaluation.trials import Trial, open_method, run_trial
 from napari_lookagain.progress import Progress
 from napari_lookagain.session import load_session
 
@@ -24,7 +24,7 @@ _stopped: Event  # of a worker process: set when the work is no longer wanted
 def in_processes(
     every: Sequence[Trial], study: Study, parts: Sequence[Split], out: Path, device: str, jobs: int
 ) -> Generator[Progress, None, None]:
-    """Run trials in `jobs` processes; those of one split and seed share a pretraining, and follow each other.
+    """Run trials in `jobs` processes; those that share a pretraining follow each other in one of them.
 
     When the generator is closed the processes stop within a step; what they finished stays.
 
@@ -35,7 +35,7 @@ def in_processes(
     """
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads of torch in it may hang
     stopped = context.Event()
-    groups = [list(group) for _, group in groupby(every, key=lambda trial: (trial.seed, trial.split))]
+    groups = groups_of(every, study, out)
     pool = ProcessPoolExecutor(min(jobs, len(groups)), context, _begin, (stopped, min(jobs, len(groups))))
     try:
         waiting = {pool.submit(_run, group, study, parts, out, device): len(group) for group in groups}
@@ -49,6 +49,16 @@ def in_processes(
     finally:
         stopped.set()
         pool.shutdown(cancel_futures=True)
+
+
+def groups_of(every: Sequence[Trial], study: Study, out: Path) -> list[list[Trial]]:
+    """Trials that have to follow each other, for the first of them pretrains for all; groups as their first trials."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in every:
+        method = open_method(trial, study, out, sees=True)
+        shared = method.pretrained if isinstance(method, Gated) else None
+        groups.setdefault(str(shared or trial.key(study)), []).append(trial)
+    return list(groups.values())
 
 
 def _begin(stopped: Event, jobs: int) -> None:
