@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from napari_lookagain import session_folder
+from napari_lookagain import npz
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.errors import InputError
 from napari_lookagain.session import PoseSource, Session, load_session
@@ -189,7 +189,7 @@ def test_a_record_that_makes_no_sense_is_an_input_error(saved, field, value):
 def test_keypoints_that_are_mapped_are_those_that_are_read(saved, monkeypatch):
     read = load_session(saved)
     before = files_of(saved)
-    monkeypatch.setattr(session_folder, "_LARGE", 0)
+    monkeypatch.setattr(npz, "LARGE", 0)
     mapped = load_session(saved)
     for name in ("keypoints", "confidence"):
         np.testing.assert_array_equal(getattr(mapped, name), getattr(read, name))
@@ -201,7 +201,7 @@ def test_keypoints_that_are_mapped_are_those_that_are_read(saved, monkeypatch):
 
 @pytest.mark.parametrize("large", [0, 1 << 24])
 def test_damaged_keypoints_are_an_input_error(saved, monkeypatch, large):
-    monkeypatch.setattr(session_folder, "_LARGE", large)
+    monkeypatch.setattr(npz, "LARGE", large)
     path = saved / "keypoints.npz"
     whole = path.read_bytes()
     flipped = bytearray(whole)

@@ -14,6 +14,7 @@ import numpy as np
 from napari_lookagain.containers import NO_TIME, demux, open_container, time_stamp
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
+from napari_lookagain.npz import read_npz
 from napari_lookagain.packet_sources import describe_decoder
 from napari_lookagain.packets import PacketIndex, damaged
 
@@ -89,9 +90,9 @@ def _facts(container: av.container.InputContainer, stream: av.VideoStream, path:
 def load_index(file: Path, video: Path) -> PacketIndex | None:
     """Read what `keep_index` wrote; None where that is missing, damaged, of another file, or made by another FFmpeg."""
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
-            index = PacketIndex(**{field.name: kept[field.name] for field in fields(PacketIndex)})
-            same = np.array_equal(kept["of"], _mark(video))
+        kept = read_npz(file)
+        index = PacketIndex(**{field.name: kept[field.name] for field in fields(PacketIndex)})
+        same = np.array_equal(kept["of"], _mark(video))
     except Exception:  # files, zip and numpy each raise their own
         return None
     return index if same else None

@@ -16,26 +16,25 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
-from zipfile import ZIP_STORED, BadZipFile, ZipFile
+from zipfile import BadZipFile
 
 import numpy as np
 
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
+from napari_lookagain.npz import read_npz
 from napari_lookagain.sources import PoseSource, VideoSource, find, to_json
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session
 
 SCHEMA = 2  # raised whenever an older version could not read the folder any more
-_LARGE = 1 << 24  # bytes of keypoints that are mapped, not read: those of a long recording need not fit into memory
 _TRACKED = 1  # what is written while an older version can: it knows no session without a pose file
 
 
@@ -148,39 +147,14 @@ def _source(recorded: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays: Mapping[str, np.ndarray] = _map_members(path) if path.stat().st_size > _LARGE else stored
-            return (
-                arrays["keypoints"].astype(np.float32, copy=False),
-                arrays["confidence"].astype(np.float32, copy=False),
-                arrays["edited"].astype(bool, copy=False),
-            )
+        arrays = read_npz(path)
+        return (
+            arrays["keypoints"].astype(np.float32, copy=False),
+            arrays["confidence"].astype(np.float32, copy=False),
+            arrays["edited"].astype(bool, copy=False),
+        )
     except (OSError, ValueError, TypeError, KeyError, EOFError, NotImplementedError, BadZipFile) as error:
         raise InputError(f"{path} is missing or damaged ({error}); restore it from a backup.") from error
-
-
-def _map_members(path: Path) -> dict[str, np.ndarray]:
-    """Map the arrays of an uncompressed .npz file, once their checksums are known to be right.
-
-    The maps are private: what is written into them stays in memory, and only the pages written to take any.
-    """
-    found = {}
-    with ZipFile(path) as archive, path.open("rb") as file:
-        for info in archive.infolist():
-            with archive.open(info) as member:
-                version = np.lib.format.read_magic(member)
-                read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-                shape, fortran, kind = read_header[version](member)
-                header = member.tell()
-                while member.read(1 << 20):  # to the end, where a wrong checksum is an error
-                    pass
-            file.seek(info.header_offset + 26)
-            name, extra = struct.unpack("<HH", file.read(4))
-            if info.compress_type != ZIP_STORED or kind.hasobject or fortran:
-                raise ValueError(f"{info.filename} is not as it was written")
-            start = info.header_offset + 30 + name + extra + header
-            found[info.filename.removesuffix(".npy")] = np.asarray(np.memmap(path, kind, "c", start, shape))
-    return found
 
 
 @contextmanager
