@@ -6,9 +6,11 @@ import os
 import shutil
 import signal
 import sys
+import time
 from contextlib import contextmanager
 from dataclasses import fields, replace
 
+import dask
 import numpy as np
 import pytest
 import torch
@@ -16,7 +18,7 @@ from dask.system import cpu_count
 from threadpoolctl import threadpool_limits
 
 import napari_lookagain.batch.workers as starting
-from napari_lookagain.batch.dispatch import KILLED, Batch
+from napari_lookagain.batch.dispatch import ENDED, KILLED, Batch
 from napari_lookagain.batch.tasks import Task, carry_out
 from napari_lookagain.batch.workers import open_workers
 from napari_lookagain.errors import InputError
@@ -204,3 +206,37 @@ def test_slurm_is_asked_for_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="There is no sbatch here"), open_workers("slurm", 2):
         pass
+
+
+SLURM = {  # what is asked of it: to start a job, and to end one
+    "sbatch": """#!/bin/sh
+cp "$1" "$0.job"
+setsid sh "$0.job" >/dev/null 2>&1 &
+echo "Submitted batch job $!"
+""",
+    "scancel": """#!/bin/sh
+kill -9 -- "-$1"
+""",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="jobs are started with setsid")
+def test_a_job_of_slurm_that_ends_is_replaced(monkeypatch, tmp_path, week, folders):
+    pytest.importorskip("dask_jobqueue")
+    for name, script in SLURM.items():
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    job = {"jobqueue.slurm.cores": 1, "jobqueue.slurm.memory": "1GB", "distributed.deploy.lost-worker-timeout": "100ms"}
+    with dask.config.set(job), open_workers("slurm", 1) as workers:
+        batch, killed, until = Batch(predicting(folders, week)), None, time.monotonic() + 240
+        for _ in batch.run(workers):
+            assert time.monotonic() < until, "no job took the place of the one that ended"
+            if killed is None and batch.of("running"):
+                (killed,) = workers.client.run(os.getpid).values()
+                os.kill(killed, signal.SIGKILL)
+            if batch.rows[0].tries == 1 and batch.rows[0].state == "waiting":
+                assert batch.rows[0].reason == ENDED
+        assert killed not in workers.client.run(os.getpid).values()
+    assert [(row.state, row.tries) for row in batch.rows] == [("done", 2), ("done", 1)]

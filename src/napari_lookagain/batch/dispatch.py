@@ -20,6 +20,7 @@ from napari_lookagain.progress import Progress
 SECONDS_BETWEEN_ROUNDS = 0.1
 SECONDS_TO_STOP = 10
 KILLED = "its worker was killed, most likely because memory ran out; fewer --workers leave more to each."
+ENDED = "its worker ended, most likely because memory ran out, or the time of its job; give jobs more."
 
 
 @dataclass
@@ -122,7 +123,7 @@ class Batch:
         try:
             while self.of("waiting", "running"):
                 for future in [future for future in running if future.done()]:
-                    self._end(running.pop(future), future)
+                    self._end(running.pop(future), future, workers)
                 waiting = self.of("waiting")
                 free = workers.count - len(running) if waiting else 0
                 for row in waiting[: max(0, free)]:
@@ -147,11 +148,11 @@ class Batch:
         key = f"{topic}-{number}-{row.tries}"
         return workers.client.submit(work, row.task, number, topic, workers.sharing, key=key, pure=False)
 
-    def _end(self, row: Row, future: Future) -> None:
+    def _end(self, row: Row, future: Future, workers: Workers) -> None:
         row.seconds = time.monotonic() - row.begun
         error = future.exception()
         if isinstance(error, KilledWorker):
-            outcome = Outcome("broken", KILLED)
+            outcome = Outcome("broken", ENDED if workers.sharing is None else KILLED)
         elif error is not None:  # the scheduler lost it, or it could not be sent
             outcome = Outcome("broken", " ".join(f"{type(error).__name__}: {error}".split()))
         else:

@@ -143,11 +143,16 @@ def _slurm(workers: int | None, most: int | None) -> tuple[SpecCluster, None]:
     if workers is None:
         raise InputError("--scheduler slurm needs the number of jobs; give it with --workers.")
     try:
-        cluster = SLURMCluster(processes=1, scheduler_options=NO_DASHBOARD | {"allowed_failures": 0})
+        cluster = SLURMCluster(
+            processes=1, scheduler_options=NO_DASHBOARD | {"allowed_failures": 0}, silence_logs=logging.CRITICAL
+        )
     except ValueError as error:  # no cores, no memory
         raise InputError(
             f"Jobs of Slurm are not described ({' '.join(str(error).split())}); say cores, memory and queue in "
             "~/.config/dask/jobqueue.yaml, as the documentation shows."
         ) from error
-    cluster.scale(workers if most is None else min(workers, most))
+    jobs = workers if most is None else min(workers, most)
+    cluster.adapt(
+        minimum_jobs=jobs, maximum_jobs=jobs
+    )  # unlike scale, puts a new job in the place of one that has ended
     return cluster, None
