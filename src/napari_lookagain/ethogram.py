@@ -17,6 +17,7 @@ import pandas as pd
 from napari_lookagain.annotations import UNSCORED, Annotations, Bout, runs
 from napari_lookagain.errors import InputError
 from napari_lookagain.files import atomic_path
+from napari_lookagain.npz import write_npz
 
 if TYPE_CHECKING:
     from napari_lookagain.session import Session
@@ -305,9 +306,7 @@ class Ethogram:
         head = {name: getattr(self, name) for name in ("recording", "fps", "animals", "kind", "names", "raters")}
         arrays = {name: getattr(self, name) for name in _ARRAYS if getattr(self, name) is not None}
         with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(
-                file, allow_pickle=False, head=np.array(json.dumps(head | {"schema": _SCHEMA})), **arrays
-            )
+            write_npz(file, {"head": np.array(json.dumps(head | {"schema": _SCHEMA})), **arrays})
 
 
 def load_ethogram(path: str | Path) -> Ethogram:
