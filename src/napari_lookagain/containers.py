@@ -25,7 +25,7 @@ def open_container(path: Path) -> tuple[av.container.InputContainer, av.VideoStr
             "convert it to mp4."
         ) from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.") from error
+        raise unreadable(path, error) from error
     streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
     if not streams or streams[0].codec_context is None:
         container.close()
@@ -44,3 +44,8 @@ def time_stamp(packet: av.Packet) -> int:
     """Give the time (ticks of the stream) at which a packet is shown, or else decoded; `NO_TIME` without either."""
     time = packet.dts if packet.pts is None else packet.pts
     return NO_TIME if time is None else time
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """What is said of a file that is gone, or that may not be read."""
+    return InputError(f"{path} cannot be read ({error.strerror}); check the path and its permissions.")

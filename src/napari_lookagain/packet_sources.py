@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import av
 
-from napari_lookagain.containers import NO_TIME, demux, open_container, time_stamp
+from napari_lookagain.containers import NO_TIME, demux, open_container, time_stamp, unreadable
 
 if TYPE_CHECKING:
     from napari_lookagain.packets import PacketIndex
@@ -52,13 +52,16 @@ class StoredPackets(Source):
         return self._packets
 
     def _read(self, first: int) -> Generator[av.Packet, None, None]:
-        with self._path.open("rb", buffering=0) as file:
-            for packet in range(first, len(self._index.place)):
-                file.seek(int(self._index.place[packet]))
-                one = av.Packet(int(self._index.size[packet]))  # with the room behind it that decoders read into
-                if file.readinto(one) < one.size:
-                    return
-                yield one
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                for packet in range(first, len(self._index.place)):
+                    file.seek(int(self._index.place[packet]))
+                    one = av.Packet(int(self._index.size[packet]))  # with the room behind it that decoders read into
+                    if file.readinto(one) < one.size:
+                        return
+                    yield one
+        except OSError as error:
+            raise unreadable(self._path, error) from error
 
     def close(self) -> None:
         """Let go of the file."""
