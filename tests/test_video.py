@@ -25,6 +25,7 @@ N = 60
 X264 = ["-c:v", "libx264", "-pix_fmt", "yuv420p"]
 DROPS = ["-vf", r"select=not(mod(n\,7))+not(mod(n\,3))", "-fps_mode", "vfr"]
 FIELDS = ["-vf", "scale=160:128"]
+COLORS = ["-color_range", "pc", "-colorspace", "smpte240m"]
 RECIPES = {  # file name: what to encode it with
     "bframes.mp4": [*X264, "-bf", "3", "-g", "20"],
     "long.mp4": [*X264, "-bf", "3", "-g", "1000"],
@@ -39,17 +40,8 @@ RECIPES = {  # file name: what to encode it with
     "ten_bits.mp4": ["-c:v", "libx264", "-pix_fmt", "yuv420p10le", "-g", "20"],
     "h265.mp4": ["-c:v", "libx265", "-pix_fmt", "yuv420p", "-x265-params", "log-level=none:keyint=20:open-gop=1"],
     "mpeg4.mp4": ["-c:v", "mpeg4", "-bf", "2", "-g", "20"],
-    "colors.mp4": [*X264, "-color_range", "pc", "-colorspace", "bt709", "-bf", "2"],
-    "colors_outside.mp4": [
-        "-c:v",
-        "mpeg4",
-        "-colorspace",
-        "smpte240m",
-        "-color_range",
-        "pc",
-        "-movflags",
-        "write_colr",
-    ],
+    "colors.mp4": [*X264, *COLORS, "-bf", "2"],
+    "colors_outside.mp4": ["-c:v", "mpeg4", *COLORS, "-movflags", "write_colr"],
     "mpeg4.avi": ["-c:v", "mpeg4", "-bf", "2", "-g", "20"],
     "interlaced.mp4": [*FIELDS, *X264, "-flags", "+ildct+ilme", "-bf", "3", "-g", "15"],
     "slices.ts": [*X264, "-x264-params", "keyint=20:bframes=3:b-pyramid=normal:slices=4"],
@@ -138,7 +130,8 @@ def demuxed(path: Path, kept: Path) -> Video:
 def test_frames_equal_sequential_decode(make, tmp_path: Path, name: str, stored: bool):
     truth, index = sequential(make(name)), tmp_path / "packets.npz"
     rng = np.random.default_rng(0)
-    with (Video if stored else demuxed)(make(name), index) as first, Video(make(name), index) as video:  # from the kept
+    made = Video if stored else demuxed
+    with made(make(name), index) as first, Video(make(name), index) as video:  # the second from the kept index
         kept = load_index(index, make(name))
         assert kept is not None
         assert len(kept.place) == len(kept.size) == (len(kept.frame) if stored and name in STORED else 0)

@@ -152,7 +152,6 @@ def _slurm(workers: int | None, most: int | None) -> tuple[SpecCluster, None]:
             "~/.config/dask/jobqueue.yaml, as the documentation shows."
         ) from error
     jobs = workers if most is None else min(workers, most)
-    cluster.adapt(
-        minimum_jobs=jobs, maximum_jobs=jobs
-    )  # unlike scale, puts a new job in the place of one that has ended
+    # Unlike scale, this puts a new job in the place of one that has ended.
+    cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
     return cluster, None
