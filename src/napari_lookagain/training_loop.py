@@ -80,7 +80,8 @@ class Loop:
         self.accelerator = accelerator(device, some_unused=True)  # a batch may look at nothing
         self.device = self.accelerator.device
         self.model.to(self.device)
-        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=self.shared.weight_decay)
+        decay = self.shared.weight_decay
+        optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=decay, fused=True)
         self.objective, self.optimizer = self.accelerator.prepare(objective, optimizer)
         self.vary: Callable[[Sequence[Window], np.random.Generator], Sequence[Window]] = lambda chosen, rng: chosen
         self.before_epoch: Callable[[int], Iterable[Progress]] = lambda epoch: ()
