@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from napari_lookagain.baselines import METHODS, method_of
+from napari_lookagain.cli.options import names_of
 from napari_lookagain.errors import InputError
 from napari_lookagain.evaluation.study import STUDIES, Study
 from napari_lookagain.settings import by_section
@@ -48,6 +49,13 @@ def test_settings_of_an_arm_come_on_top_of_those_of_the_study():
     assert (config.look.fill, config.pretrain.epochs, config.finetune.epochs) == ("zero", 0, 7)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_every_arm_can_be_chosen_by_its_name(name):
+    study = Study.load(name)
+    for arm in study.arms:
+        assert list(study.only(names_of(f"{arm},{arm}") or []).arms) == [arm]
+
+
 def test_a_file_of_ones_own(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('seeds = [4, 4, 5]\n[arms]\n"trees" = { method = "trees" }\n')
@@ -63,6 +71,7 @@ def test_a_file_of_ones_own(tmp_path):
         ("sedes = [1]", "the nearest is 'seeds'"),
         ('[arms]\n"a" = { methods = "trees" }', "the nearest is 'arms.a.method'"),
         ("seeds = []", "seeds"),
+        ('[arms]\n"clusters, k-means" = {}', "'clusters, k-means' has a comma in its name"),
     ],
 )
 def test_a_file_that_says_something_else_is_refused(tmp_path, text, said):

@@ -60,6 +60,14 @@ class Study(Settings):
     def _once_each(cls, values: tuple[float, ...]) -> tuple[float, ...]:
         return tuple(dict.fromkeys(values))
 
+    @field_validator("arms")
+    @classmethod
+    def _no_comma(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        for name in arms:
+            if "," in name:
+                raise ValueError(f"the arm {name!r} has a comma in its name, and commas stand between names")
+        return arms
+
     @classmethod
     def load(cls, name: str) -> Self:
         """A study that comes with the package, by its name, or a TOML file.
