@@ -121,16 +121,18 @@ def test_a_damaged_motion_pass_is_made_anew(session, model, name):
         assert sorted(path.name for path in folder.glob("*.npy")) == ["done.npy", "gate.npy", "read.npy"]
 
 
-def test_the_motion_passes_used_last_are_kept(session, model):
+@pytest.mark.parametrize("pause", [4000, 0], ids=["an hour between", "at once, as other processes may read them"])
+def test_the_motion_passes_used_last_are_kept(session, model, pause):
     start, made = model.gate.mlp[0].bias.clone(), []
     for change in (0, 1, 2, 3, 0, 4, 5):
         with torch.no_grad():
             model.gate.mlp[0].bias.copy_(start + change)
         drain(predict(model, session, budget=0, device="cpu"))
         made.append(session.features_folder / f"motion-{motion_key(model, session)}")
-        for path in session.features_folder.rglob("*"):  # a minute goes by
-            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60))
-    assert set(session.features_folder.glob("motion-*")) == {made[0], made[3], made[5], made[6]}
+        for path in session.features_folder.rglob("*"):  # time goes by
+            os.utime(path, (path.stat().st_atime, path.stat().st_mtime - pause))
+    kept = {0: made, 4000: [made[0], made[3], made[5], made[6]]}[pause]
+    assert set(session.features_folder.glob("motion-*")) == set(kept)
 
 
 def test_what_a_killed_process_left_is_removed_once_nobody_writes_it(session, model):

@@ -130,6 +130,11 @@ class Ethogram:
             looked=np.zeros(label.shape, bool),
         )
 
+    def part(self, start: int, stop: int | None = None) -> Ethogram:
+        """Frames [start, stop) of it, as if nothing else had been recorded."""
+        own = {name: array[start:stop] for name in _ARRAYS if (array := getattr(self, name)) is not None}
+        return replace(self, **own)
+
     @property
     def n_frames(self) -> int:
         """Frames, T."""

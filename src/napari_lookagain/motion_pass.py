@@ -25,6 +25,7 @@ from napari_lookagain.windows import Stitcher, Window, sliding_windows, touching
 STRIDES = 63  # in a stretch; with the window before, which reaches into it, 64 windows are read for it
 MOST_NUMBERS = 1 << 26  # of visual features in a batch; 0.27 GB
 KEPT = 4  # motion passes in a session's folder, and what was told after each; a corrected keypoint makes a new one
+IN_USE = 3600.0  # seconds for which one that was used may still be read, as by other processes of an evaluation
 ABANDONED = 24 * 3600.0  # seconds after which nobody is making a folder any more
 GATE = ("logit", "reliability", "saliency", "semantics")
 _BATCH = {"cpu": 4}  # windows: what they need fits into the cache of a core
@@ -83,6 +84,8 @@ def pass_over(model: LookAgain, session: Session, place: torch.device) -> Genera
 def make_room(folder: Path, pattern: str) -> None:
     """Make room beside folders of a pattern for one more: remove those used longest ago, and what was left half made.
 
+    What was used within the last hour stays, for another process may be about to read it.
+
     When the folder is there, it is only noted that it was used.
     """
     if folder.is_dir():
@@ -90,8 +93,9 @@ def make_room(folder: Path, pattern: str) -> None:
             os.utime(folder)
         return
     kept = sorted(folder.parent.glob(pattern), key=_last_touched, reverse=True)
+    spare = [each for each in kept[KEPT - 1 :] if time.time() - _last_touched(each) > IN_USE]
     half_made = [each for each in folder.parent.glob(f".{pattern}") if time.time() - _last_touched(each) > ABANDONED]
-    for path in (*kept[KEPT - 1 :], *half_made):
+    for path in (*spare, *half_made):
         shutil.rmtree(path, ignore_errors=True)
 
 

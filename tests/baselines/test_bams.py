@@ -10,7 +10,7 @@ import torch
 
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.baselines import bams_pretraining
-from napari_lookagain.baselines.bams import Bams, BamsConfig
+from napari_lookagain.baselines.bams import Bams, BamsConfig, Classifier
 from napari_lookagain.baselines.bams_network import (
     BamsNetwork,
     CausalNetwork,
@@ -204,3 +204,12 @@ def test_what_cannot_be_learnt_from_is_refused(loaded, switching, tmp_path):
     unscored = replace(switching[0][0], annotations=Annotations(600, ("mouse",)))
     with pytest.raises(InputError, match="nothing to learn from"):
         drain(Bams(BamsConfig(kind="behavior", **TINY)).fit([unscored], tmp_path, seed=0))
+
+
+@pytest.mark.parametrize(("correct_prior", "expected", "by"), [(True, 0.1, 0.03), (False, 0.5, 0.1)])
+def test_with_nothing_to_go_by_a_rare_behavior_is_as_probable_as_it_is_frequent(correct_prior, expected, by):
+    torch.manual_seed(0)
+    embeddings, behavior = torch.randn(4000, 4), torch.arange(4000) % 10 // 9  # one in ten is of the second class
+    config = BamsConfig(kind="behavior", correct_prior=correct_prior, classifier_epochs=5, classifier_hidden=8)
+    classifier = drain(Classifier.fit(embeddings, behavior, 2, config, seed=0))
+    assert classifier.probabilities(embeddings)[:, 1].mean().item() == pytest.approx(expected, abs=by)

@@ -20,7 +20,10 @@ ENOUGH = {"walk": (900, 40), "rest": (800, 30)}  # frames and bouts in every rec
 
 def told(split: dict[str, Any] = SPLIT, scored: dict[str, dict[str, int]] | None = None) -> dict[str, Any]:
     counts = scored or {name: {"walk": 900, "rest": 800} for name in NAMES}
-    return {"split": split, "recordings": [{"recording": name, "scored": counts[name]} for name in counts]}
+    recordings = [
+        {"recording": name, "scored": counts[name], "keypoints": f"{name} tracked", "video": None} for name in counts
+    ]
+    return {"split": split, "recordings": recordings, "versions": ["1.0"]}
 
 
 def measures(tested: dict[str, tuple[int, int]] = ENOUGH, seeds: int = 3, arms: tuple[str, ...] = ("ours", "trees")):
@@ -72,6 +75,28 @@ def test_a_single_held_out_recording_is_told():
     assert cautions(told(split), measures()) == ["Only friday was held out: how much recordings differ is not known."]
 
 
+@pytest.mark.parametrize("what", ["keypoints", "video"])
+def test_the_same_data_on_both_sides_of_a_split_is_told(what):
+    asked = told()
+    for each in asked["recordings"][:2]:
+        each[what] = "the same"
+    [said] = cautions(asked, measures())
+    assert said.startswith(f"monday and tuesday have the same {what}: where one is learnt from")
+
+
+def test_a_mixture_of_versions_is_told():
+    [said] = cautions(told() | {"versions": ["1.0", "1.1"]}, measures())
+    assert "by the versions 1.0, 1.1 of this program, whose means are mixed" in said
+
+
+def test_a_behavior_that_a_split_holds_nothing_out_of_is_told():
+    table = measures(ENOUGH | {"feed": (900, 30)})
+    table.loc[(table["class"] == "feed") & (table["split"] == 2), "value"] = 0
+    scored = {name: dict.fromkeys(("walk", "rest", "feed"), 900) for name in NAMES}
+    [said] = cautions(told(scored=scored), table)
+    assert said.startswith("Nothing is held out of *feed* in split 2: F1 counts 0 there")
+
+
 def test_arms_that_lack_trials_are_named():
     table = measures()
     lacking = table[~((table["arm"] == "trees") & (table["split"] == 2) & (table["seed"] == 1))]
@@ -104,6 +129,7 @@ def lags(lag: float, gain: float, drift: float) -> pd.DataFrame:
         (-3, 0.02, 0, "friday seem 3 frames early beside those of the training recordings: moved there, 2.0 %"),
         (6, 0.001, 4, None),
         (1, 0.05, 0, None),
+        (float("nan"), float("nan"), float("nan"), None),
     ],
 )
 def test_labels_on_another_clock_are_told(lag, gain, drift, expected):

@@ -174,9 +174,54 @@ def test_a_single_recording_is_split_in_time_and_measured_on_its_end(three, stud
     assert "time" in (tmp_path / "out" / "report.md").read_text()
 
 
+def test_a_single_recording_in_two_processes(three, study, tmp_path):
+    """Both want the part that is learnt from at once."""
+    alone = study.only(["trees"]).model_copy(update={"gap": 20})
+    drain(evaluate(three[:1], alone, tmp_path / "two", jobs=2))
+    drain(evaluate(three[:1], alone, tmp_path / "one"))
+    pd.testing.assert_frame_equal(_numbers(tmp_path / "two"), _numbers(tmp_path / "one"))
+
+
+def test_nothing_of_the_frames_that_were_learnt_from_is_measured(three, study, tmp_path):
+    asked = study.only(["clusters"]).model_copy(update={"seeds": (0, 1), "gap": 20})
+    drain(evaluate(three[:1], asked, tmp_path / "out"))
+    before = _numbers(tmp_path / "out")
+    trials_made = list((tmp_path / "out" / "trials").glob("*/*/0.npz"))
+    assert len(trials_made) == 2
+    for path in trials_made:  # whatever they tell of the first 160 frames
+        ethogram = load_ethogram(path)
+        ethogram.label[:160], ethogram.probabilities[:160] = 0, 1 / len(ethogram.names)
+        ethogram.save(path)
+    drain(evaluate(three[:1], asked, tmp_path / "out"))
+    pd.testing.assert_frame_equal(_numbers(tmp_path / "out"), before)
+    assert {"sharpness", "stability_ari", "animal_nmi", "looked_share"} <= set(before["measure"])
+
+
+def test_labels_that_were_corrected_are_not_evaluated_as_they_were(three, study, tmp_path):
+    """Moved by six frames, as many frames of every behavior are scored as before."""
+    asked = study.only(["trees"]).model_copy(update={"seeds": (0,)})
+    drain(evaluate(three, asked, tmp_path / "out"))
+    copy = load_session(shutil.copytree(three[2].path, tmp_path / "friday.lookagain"))
+    labels = copy.annotations.labels()
+    copy.annotations.set_frames(np.roll(labels, 6, axis=0), copy.annotations.behaviors)
+    with pytest.raises(InputError, match="other recordings, keypoints, labels or splits"):
+        drain(evaluate([*three[:2], copy], asked, tmp_path / "out"))
+
+
+def test_a_copy_whose_labels_were_never_written_is_made_again(three, study, tmp_path):
+    """As when the machine went down between the two."""
+    asked = study.only(["trees"]).model_copy(update={"seeds": (0,)})
+    drain(evaluate(three, asked, tmp_path / "out"))
+    numbers = _numbers(tmp_path / "out")
+    for part in ("sessions/1.lookagain/annotations", "trials", "models"):
+        shutil.rmtree(tmp_path / "out" / part)
+    drain(evaluate(three, asked, tmp_path / "out"))
+    pd.testing.assert_frame_equal(_numbers(tmp_path / "out"), numbers)
+
+
 def test_other_recordings_labels_or_folders_are_refused(done, three, study, tmp_path):
     _, out, _, _ = done
-    with pytest.raises(InputError, match="other recordings, labels or splits"):
+    with pytest.raises(InputError, match="other recordings, keypoints, labels or splits"):
         drain(evaluate(three[:2], study, out))
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="not an empty folder"):

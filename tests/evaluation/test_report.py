@@ -61,7 +61,9 @@ def keep(out: Path, trial: Trial, part: Split, sessions: list[Session]) -> None:
                 score = np.random.default_rng(i).random(ethogram.label.shape, np.float32)
                 ethogram = replace(ethogram, gate_score=score, looked=score > 1 - budget)
             ethogram.save(folder / budget_folder(budget) / f"{i}.npz")
-        own = {"budget": budget, "predict_seconds": 3.0 + 40 * (budget or 0), "looked_share": budget or 0.0}
+        looks = int(40 * (budget or 0))
+        clock = {"motion": 1.0, "looking": float(looks), "rest": 2.0, "images": looks}  # a second each
+        own = {"budget": budget, "clock": clock, "looks": looks, "looked_share": budget or 0.0}
         mapping = [name for name in sessions[0].annotations.behaviors for _ in range(2)] or [None] * 4
         budgets.append(own | ({"mapping": mapping} if clusters else {}))
     method = "trees" if trial.arm == "trees" else "lookagain"
@@ -93,6 +95,7 @@ def evaluated(out: Path, sessions: list[Session], study: Study = STUDY) -> list[
         "recordings": [about(session) for session in sessions],
         "split": {"by": "time" if alone else "recording", "gap": 30 if alone else 0, "folds": folds},
         "study": study.model_dump(),
+        "versions": ["1.0"],
     }
     (out / "study.json").write_text(json.dumps(note), encoding="utf-8")
     write_measures(out, [out / "trials" / trial.key(study) for trial in every], parts, sessions)
@@ -107,6 +110,8 @@ def about(session: Session) -> dict[str, Any]:
         "frames": session.n_frames,
         "animals": list(session.animals),
         "scored": counts,
+        "keypoints": session.recording,
+        "video": None,
     }
 
 

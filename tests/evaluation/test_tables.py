@@ -43,6 +43,16 @@ def test_splits_are_averaged_seed_by_seed_and_then_seeds():
     assert found["seeds"] == 3
 
 
+def test_a_class_that_is_in_neither_truth_nor_prediction_of_a_split_takes_nothing_from_its_mean():
+    """Three splits; feed is in the first two, and in the third told only by the second seed, wrongly."""
+    f1 = rows("ours", [[0.8, 0.8], [0.6, 0.6], [0, 0]], "f1", **{"class": "feed"})
+    there = rows("ours", [[100, 100], [50, 50], [0, 0]], "true_frames", **{"class": "feed"})
+    predicted = rows("ours", [[90, 90], [60, 60], [0, 5]], "predicted_frames", **{"class": "feed"})
+    summary = summarize(pd.concat([f1, there, predicted])).set_index("measure")
+    assert summary.loc["f1", "mean"] == pytest.approx(np.mean([1.4 / 2, 1.4 / 3]))
+    assert summary.loc["predicted_frames", "mean"] == pytest.approx(np.mean([150, 155]) / 3)
+
+
 def test_methods_without_budget_and_numbers_without_seed_are_kept():
     table = pd.concat([rows("trees", [[0.5]], budget=np.nan), rows("ours", [[0.7]], "stability_ari", seed=np.nan)])
     summary = summarize(table).set_index("arm")

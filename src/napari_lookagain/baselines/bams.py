@@ -75,6 +75,8 @@ class BamsConfig(Settings):
     classifier_hidden: int = Field(256, ge=1)
     classifier_epochs: int = Field(20, ge=1)
     classifier_batch: int = Field(1024, ge=2)
+    correct_prior: bool = True
+    """◇ Undo the class weights of the loss in the probabilities, as is done for every other method here."""
 
 
 class Bams:
@@ -211,8 +213,8 @@ class Centers:
 class Classifier:
     """An MLP on frozen, standardized embeddings."""
 
-    def __init__(self, mean: Tensor, scale: Tensor, mlp: MLP) -> None:
-        self.mean, self.scale, self.mlp = mean, scale, mlp
+    def __init__(self, mean: Tensor, scale: Tensor, mlp: MLP, log_weights: Tensor) -> None:
+        self.mean, self.scale, self.mlp, self.log_weights = mean, scale, mlp, log_weights
 
     @classmethod
     def fit(
@@ -233,11 +235,12 @@ class Classifier:
                 loss.backward()
                 optimizer.step()
             yield Progress(epoch + 1, config.classifier_epochs, "learning behaviors", {"loss": float(loss.detach())})
-        return cls(mean, scale, mlp.requires_grad_(False))
+        corrected = torch.where(weights > 0, weights, 1.0) if config.correct_prior else torch.ones_like(weights)
+        return cls(mean, scale, mlp.requires_grad_(False), corrected.log())
 
     def probabilities(self, embeddings: Tensor) -> Tensor:
-        """(M, K) softmax, all behaviors weighed alike, as in the loss."""
-        return self.mlp((embeddings - self.mean) / self.scale).softmax(-1)
+        """(M, K) softmax, the weights of the loss undone if so asked."""
+        return (self.mlp((embeddings - self.mean) / self.scale) - self.log_weights).softmax(-1)
 
 
 def _scale_of(embeddings: Tensor) -> tuple[Tensor, Tensor]:

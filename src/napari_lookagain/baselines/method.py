@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from napari_lookagain.ethogram import Ethogram
     from napari_lookagain.progress import Progress
     from napari_lookagain.session import Session
+    from napari_lookagain.settings import Settings
 
 
 class Labeler(Protocol):
@@ -34,6 +35,11 @@ class Method(Protocol):
     @property
     def kind(self) -> Literal["behavior", "cluster"]:
         """Whether it learns from scored frames, or discovers."""
+        ...
+
+    @property
+    def config(self) -> Settings:
+        """All its settings."""
         ...
 
     @property

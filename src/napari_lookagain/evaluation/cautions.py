@@ -27,7 +27,9 @@ def cautions(told: dict[str, Any], measures: pd.DataFrame) -> list[str]:
     """
     return [
         *_of_seeds(measures),
+        *_of_versions(told),
         *_of_splits(told),
+        *_of_recordings(told),
         *_of_classes(told, measures),
         *_of_lags(measures),
         *_of_trials(measures),
@@ -59,6 +61,33 @@ def _of_splits(told: dict[str, Any]) -> list[str]:
     return []
 
 
+def _of_versions(told: dict[str, Any]) -> list[str]:
+    versions = told.get("versions", [])  # an evaluation of before they were noted has none
+    if len(versions) < 2:
+        return []
+    return [
+        f"What is told here was computed by the versions {', '.join(versions)} of this program, whose means are mixed; "
+        "for a paper, evaluate anew with one of them, to another --out."
+    ]
+
+
+def _of_recordings(told: dict[str, Any]) -> list[str]:
+    """Recordings of the same data, on both sides of a split."""
+    for what in ("keypoints", "video"):
+        same: dict[str, list[str]] = {}
+        for each in told["recordings"]:
+            if each.get(what) is not None:
+                same.setdefault(each[what], []).append(each["recording"])
+        twice = [names for names in same.values() if len(names) > 1]
+        if twice:
+            return [
+                f"{' and '.join(names)} have the same {what}: where one is learnt from and the other held out, nothing "
+                "was held out. Leave all but one out, unless they show different animals."
+                for names in twice
+            ]
+    return []
+
+
 def _of_classes(told: dict[str, Any], measures: pd.DataFrame) -> list[str]:
     """Behaviors with little to be tested on, and those that some model never saw in training."""
     frames, bouts = (_tested(measures, measure) for measure in ("true_frames", "bouts"))
@@ -72,6 +101,12 @@ def _of_classes(told: dict[str, Any], measures: pd.DataFrame) -> list[str]:
     out = []
     if few:
         out.append(f"Little is held out of {', '.join(few)}: F1 hangs on a few bouts there, and macro F1 with it.")
+    absent = _absent(measures)
+    if absent:
+        out.append(
+            f"Nothing is held out of {', '.join(absent)}: F1 counts 0 there, in macro F1 too, however good a model is. "
+            "Take fewer --folds, or look at `macro_f1_present`, which leaves it out."
+        )
     if told["split"]["by"] == "time":
         return out
     scored = {each["recording"]: each["scored"] for each in told["recordings"]}
@@ -87,12 +122,25 @@ def _of_classes(told: dict[str, Any], measures: pd.DataFrame) -> list[str]:
     return out
 
 
+def _absent(measures: pd.DataFrame) -> list[str]:
+    """Behaviors that nobody scored in what a split holds out, though in what another does."""
+    frames = _frames(measures, "true_frames")
+    bare = frames[frames == 0]
+    scored = set(frames[frames > 0].index.get_level_values("class"))
+    return [f"*{name}* in split {split}" for name, split in bare.index if name in scored]
+
+
 def _tested(measures: pd.DataFrame, measure: str) -> dict[str, float]:
-    """Of every behavior the count over all held-out parts, which is the same for all arms and seeds."""
+    """Of every behavior the count over all held-out parts."""
+    counts = _frames(measures, measure).groupby(level="class", sort=False).sum()
+    return {str(name): float(n) for name, n in counts.items()}
+
+
+def _frames(measures: pd.DataFrame, measure: str) -> pd.Series:
+    """A count of every behavior and split, which is the same for all arms and seeds."""
     own = measures["measure"].isin([measure, f"mapped_{measure}"]) & (measures["class"] != ALL)
     own &= (measures["recording"] == ALL) & (measures["animal"] == ALL)
-    counts = measures[own].groupby(["class", "split"], sort=False)["value"].max()
-    return {str(name): float(n) for name, n in counts.groupby(level="class", sort=False).sum().items()}
+    return measures[own].groupby(["class", "split"], sort=False)["value"].max()
 
 
 def _of_lags(measures: pd.DataFrame) -> list[str]:
@@ -103,7 +151,7 @@ def _of_lags(measures: pd.DataFrame) -> list[str]:
         lag, gain, drift = (
             rows[rows["measure"] == f"label_{name}"]["value"].median() for name in ("lag", "lag_gain", "drift")
         )
-        if abs(lag) < _LATE or gain < _MATTERS:
+        if not (abs(lag) >= _LATE and gain >= _MATTERS):  # NaN where a single behavior is scored
             continue
         grows = f", and by {drift:+.0f} frames more in its second half" if abs(drift) >= _LATE else ""
         out.append(

@@ -70,6 +70,10 @@ _COST = (
     Column("prediction", "predict_seconds", best=None, show=_time, scatter=False),
     _LOOKED,
 )
+_ALONE = (
+    "it is reckoned as if nothing had been seen before, every look at the mean pace of its arm, which is too little "
+    "for few looks where keyframes are far apart."
+)
 _CHOICE = ("look at", "score there", "best score", "at")
 
 
@@ -168,7 +172,7 @@ def looking(advice: Sequence[Advice]) -> Iterator[str]:
         "smallest budget whose mean is within one standard error of the best."
     )
     rule = rule if overall.trials > 1 else "One trial: one split with one seed. Recommended is the best."
-    yield f"{rule} Prediction: seconds of processor time for the recordings of a split."
+    yield f"{rule} Prediction: processor time for the recordings of a split; {_ALONE}"
     if len(first.recordings) > 1:
         yield f"By recording ({WORDS[first.recordings[0].measure]}; standard error over its seeds):"
         yield markdown(["recording", *_CHOICE], [[each.recording, *_choice(each)] for each in first.recordings])
@@ -194,4 +198,4 @@ def calibration(compared: pd.DataFrame) -> Iterator[str]:
 def cost(compared: pd.DataFrame) -> Iterator[str]:
     """Time, and frames looked at."""
     yield comparison(compared, _COST)
-    yield "Processor time of one trial (seconds of all cores, added up): prediction is of the recordings of a split."
+    yield f"Processor time of one trial (of all cores, added up). Prediction is of the recordings of a split; {_ALONE}"

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import replace
+from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,9 @@ from napari_lookagain.annotations import Annotations
 from napari_lookagain.errors import InputError
 from napari_lookagain.evaluation.measures import write_measures
 from napari_lookagain.evaluation.report import write_report
-from napari_lookagain.evaluation.splits import Split, splits
+from napari_lookagain.evaluation.splits import Split, first_part, splits
 from napari_lookagain.evaluation.study import Study
-from napari_lookagain.evaluation.trials import run_trial, trials
+from napari_lookagain.evaluation.trials import run_trial, training_folder, trials
 from napari_lookagain.evaluation.workers import in_processes
 from napari_lookagain.files import atomic_path
 from napari_lookagain.material import behavior_labels
@@ -54,12 +57,15 @@ def evaluate(
     Raises
     ------
     InputError
-        When `out` holds an evaluation of other recordings, labels or splits, or an arm cannot be run.
+        When `out` holds an evaluation of other recordings, keypoints, labels or splits, or an arm cannot be run.
     """
     _check(sessions, study)
     parts = splits([session.n_frames for session in sessions], study.folds, study.test_share, study.gap)
     _claim(out, sessions, study, parts)
     own = [_own_copy(session, out / "sessions" / f"{i}.lookagain") for i, session in enumerate(sessions)]
+    for part in parts:
+        if part.stop is not None:  # made before several processes would make it
+            _own_copy(first_part(own[0], part.stop), training_folder(out, part.stop))
     every = trials(study, len(parts))
     if jobs == 1:
         for i, trial in enumerate(every):
@@ -107,19 +113,23 @@ def _claim(out: Path, sessions: Sequence[Session], study: Study, parts: Sequence
             ],
         },
     }
-    note = out / "study.json"
+    note, versions = out / "study.json", {version("napari-lookagain")}
     if note.exists():
         try:
             found = json.loads(note.read_text(encoding="utf-8"))
             known = {key: found[key] for key in fixed}
+            versions |= set(found["versions"])
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{note} is damaged ({error}); choose another folder with --out.") from error
         if known != fixed:
-            raise InputError(f"{out} holds an evaluation of other recordings, labels or splits; choose another --out.")
+            raise InputError(
+                f"{out} holds an evaluation of other recordings, keypoints, labels or splits; choose another --out."
+            )
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not an empty folder; choose another one with --out.")
     with atomic_path(note) as path:
-        path.write_text(json.dumps(fixed | {"study": study.model_dump()}, indent=2) + "\n", encoding="utf-8")
+        told = fixed | {"study": study.model_dump(), "versions": sorted(versions)}
+        path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 def _about(session: Session) -> dict[str, Any]:
@@ -132,14 +142,32 @@ def _about(session: Session) -> dict[str, Any]:
         "animals": list(session.animals),
         "fps": session.fps,
         "video": None if session.video is None else session.video.fingerprint,
+        "keypoints": _digest(session.keypoints, session.confidence, told=f"{session.keypoint_names} {session.heading}"),
         "scored": {name: int((labels == code).sum()) for code, name in enumerate(names)},
+        "labels": _digest(_scored(session)),
     }
+
+
+def _scored(session: Session) -> np.ndarray:
+    """Behaviors by their names, (T, A); "" = unscored."""
+    return np.array([*session.annotations.behaviors, ""])[session.annotations.labels()]
+
+
+def _digest(*arrays: np.ndarray, told: str = "") -> str:
+    digest = blake2b(told.encode(), digest_size=8)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
 
 
 def _own_copy(session: Session, folder: Path) -> Session:
     """The recording as the evaluation keeps it: scored as it is now, with room for features beside it."""
-    if not (folder / "session.json").exists():
-        annotations = Annotations(session.n_frames, session.animals)
-        annotations.set_frames(session.annotations.labels(), session.annotations.behaviors)
-        replace(session, annotations=annotations, path=None).save(folder)
+    if (folder / "session.json").exists():
+        kept = load_session(folder)
+        if np.array_equal(_scored(kept), _scored(session)):
+            return kept
+        shutil.rmtree(folder)  # these are the labels, as `_claim` saw: it was cut off before they were written
+    annotations = Annotations(session.n_frames, session.animals)
+    annotations.set_frames(session.annotations.labels(), session.annotations.behaviors)
+    replace(session, annotations=annotations, path=None).save(folder)
     return load_session(folder)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_lookagain.ethogram import Ethogram, load_ethogram
+from napari_lookagain.evaluation.clock import seconds_alone
 from napari_lookagain.evaluation.splits import Split
 from napari_lookagain.evaluation.trials import budget_folder, labels_of, told_of
 from napari_lookagain.files import atomic_path
@@ -62,21 +63,22 @@ class Told:
 
 
 def told_by(folders: Sequence[Path], parts: Sequence[Split]) -> Iterator[Told]:
-    """Read finished trials, budget by budget."""
-    for folder in folders:
-        told = told_of(folder)
-        for own in told.get("budgets", []):
-            recordings = parts[told["split"] - 1].test
+    """Read finished trials, budget by budget; of a single recording, its held-out end."""
+    every = [(folder, told) for folder in folders if (told := told_of(folder))]
+    seconds = seconds_alone([told for _, told in every])
+    for (folder, told), at_budget in zip(every, seconds, strict=True):
+        part = parts[told["split"] - 1]
+        for own, predicting in zip(told["budgets"], at_budget, strict=True):
             place = folder / budget_folder(own["budget"])
             yield Told(
                 {**{key: told[key] for key in KEYS[:-1]}, "budget": own["budget"]},
                 {
                     "train_seconds": told["train_seconds"],
-                    "predict_seconds": own["predict_seconds"],
+                    "predict_seconds": predicting,
                     "looked_share": own["looked_share"],
                 },
-                [load_ethogram(place / f"{i}.npz") for i in recordings],
-                recordings,
+                [load_ethogram(place / f"{i}.npz").part(part.start) for i in part.test],
+                part.test,
                 own.get("mapping"),
             )
 
@@ -86,7 +88,8 @@ def write_measures(
 ) -> pd.DataFrame:
     """Write ``measures.csv``, ``confusion.csv`` and ``reliability.csv`` of finished trials, and give the first.
 
-    Unscored frames enter nothing. Of a single recording, only its held-out end does.
+    Unscored frames enter nothing that is compared with what people scored. Of a single recording, nothing but its
+    held-out end enters.
     """
     import pandas as pd
 
@@ -95,7 +98,7 @@ def write_measures(
     measures, confusions, curves = [], [], []
     for told in every:
         start = parts[told.keys["split"] - 1].start
-        scored = [np.where(np.arange(len(truth[i]))[:, None] < start, -1, truth[i]) for i in told.recordings]
+        scored = [truth[i][start:] for i in told.recordings]
         measures.append(_tagged(row_table(_rows(told, scored, names)), told))
         predicted = [_behaviors(each, told.mapping, names) for each in told.ethograms]
         counts = confusion(scored, [label for label, _ in predicted], len(names))

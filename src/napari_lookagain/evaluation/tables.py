@@ -22,6 +22,7 @@ _SCORES = {
     "cluster": (("mapped_macro_f1", "macro F1 of mapped clusters"), ("sharpness", "sharpness of clusters")),
 }
 _USUAL_BUDGET = 0.25
+_RATES = ("precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def summarize(measures: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     measures
-        Rows of ``measures.csv``; those of single animals, and those without a value, are left out.
+        Rows of ``measures.csv``; those of single animals, and those without a value, are left out. So are precision,
+        recall and F1 of a class where nobody scored it and no frame was told to be it, as in one of several splits.
 
     Returns
     -------
@@ -64,11 +66,19 @@ def summarize(measures: pd.DataFrame) -> pd.DataFrame:
         Columns arm, kind, fraction, budget, recording, class, measure; mean, sd (of seeds, with n − 1; NaN for one
         seed) and seeds (how many).
     """
-    own = measures[(measures["animal"] == ALL) & measures["value"].notna()]
+    own = measures[(measures["animal"] == ALL) & measures["value"].notna() & ~_of_nothing(measures)]
     keys = [*CONDITION, "recording", "class", "measure"]
     by_seed = own.groupby([*keys, "seed"], dropna=False, sort=False)["value"].mean().reset_index()
     over = by_seed.groupby(keys, dropna=False, sort=False)["value"].agg(["mean", "std", "size"])
     return over.reset_index().rename(columns={"std": "sd", "size": "seeds"})
+
+
+def _of_nothing(measures: pd.DataFrame) -> pd.Series:
+    """Rows of `_RATES` of a class that is in neither truth nor prediction, which are 0 for want of another number."""
+    counted = measures["measure"].str.endswith(("true_frames", "predicted_frames"))
+    place = [measures[name] for name in measures.columns if name not in ("measure", "value")]
+    frames = measures["value"].where(counted).groupby(place, dropna=False).transform("sum", min_count=1)
+    return (measures["class"] != ALL) & measures["measure"].str.endswith(_RATES) & (frames == 0)
 
 
 def all_labels(table: pd.DataFrame) -> pd.DataFrame:

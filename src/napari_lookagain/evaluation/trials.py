@@ -6,7 +6,7 @@ import json
 import re
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,15 @@ from napari_lookagain import runs
 from napari_lookagain.baselines import method_of
 from napari_lookagain.baselines.gated import Gated
 from napari_lookagain.baselines.method import Labeler, Method
-from napari_lookagain.evaluation.splits import Split, first_part, keep_labels
+from napari_lookagain.evaluation.clock import Clock
+from napari_lookagain.evaluation.splits import Split, keep_labels
 from napari_lookagain.evaluation.study import Arm, Study
 from napari_lookagain.material import behavior_labels
 from napari_lookagain.metrics import majority_map
 from napari_lookagain.progress import Progress
 from napari_lookagain.run_folder import write_json
 from napari_lookagain.session import Session, load_session
+from napari_lookagain.settings import Settings
 
 SHARED = ("features", "motion", "vision", "beast", "pretrain", "training")  # what pretraining and eye depend on
 
@@ -51,8 +53,11 @@ class Trial:
         """Name of its folder: another one for an arm of this name with other settings."""
         slug = re.sub(r"\W+", "-", self.arm).strip("-")
         arm = study.arms[self.arm]
-        told = [self.arm, arm.model_dump(exclude={"budgets", "fractions"}, exclude_none=True)]
-        told += [study.preset, study.settings] if arm.method == "lookagain" else []  # the others do not heed them
+        if arm.method == "lookagain":
+            settings: Settings = study.config(arm, self.seed)
+        else:
+            settings = method_of(arm.method, arm.settings).config
+        told = [self.arm, arm.method, arm.discover, settings.model_dump()]
         digest = blake2b(str(told).encode(), digest_size=4).hexdigest()
         return f"{slug}-{digest}-split{self.split + 1}-seed{self.seed}-labels{self.fraction:g}"
 
@@ -107,13 +112,16 @@ def run_trial(
     missing = [budget for budget in budgets_of(study, arm, method, sees) if budget not in there]
     if not missing:
         return
-    training = [_training_part(sessions[i], split, out) for i in split.train]
+    training = [sessions[i] for i in split.train]
+    if split.stop is not None:
+        training = [load_session(training_folder(out, split.stop))]
     learnt_from = keep_labels(training, trial.fraction, trial.seed)
     spent = 0.0
     if isinstance(method, Gated) and method.pretrained is not None:
         spent = yield from _prepare(method, method.pretrained, training, device)
     begun = time.process_time()
     labeler = yield from method.fit(learnt_from, out / "models" / key, seed=trial.seed, device=device)
+    spent += _seconds(out / "models" / key, time.process_time() - begun)
     told = told or {
         "arm": trial.arm,
         "method": arm.method,
@@ -121,20 +129,23 @@ def run_trial(
         "split": trial.split + 1,
         "seed": trial.seed,
         "fraction": trial.fraction,
-        "train_seconds": spent + time.process_time() - begun,
+        "train_seconds": spent,
         "budgets": [],
     }
     for budget in missing:
-        begun = time.process_time()
-        looked = []
+        clock, looked = Clock(), []
         for i in split.test:
-            ethogram = yield from labeler.label(sessions[i], budget)
+            ethogram = yield from clock.over(labeler.label(sessions[i], budget))
             ethogram.save(folder / budget_folder(budget) / f"{i}.npz")
-            looked.append(float(ethogram.looked.mean()))
-        seconds = time.process_time() - begun
-        own = {"budget": budget, "predict_seconds": seconds, "looked_share": float(np.mean(looked))}
+            looked.append(ethogram.looked)
+        own = {
+            "budget": budget,
+            "clock": asdict(clock),
+            "looks": int(sum(each.sum() for each in looked)),
+            "looked_share": float(np.mean([each[split.start :].mean() for each in looked])),
+        }
         if method.kind == "cluster":
-            own |= yield from _mapped(labeler, training, budget)
+            own |= yield from _mapped(labeler, learnt_from, budget)
         told["budgets"].append(own)
     write_json(folder / "told.json", told)
 
@@ -162,12 +173,18 @@ def open_method(trial: Trial, study: Study, out: Path, sees: bool) -> Method:
 
 def _prepare(method: Gated, folder: Path, training: Sequence[Session], device: str) -> Generator[Progress, None, float]:
     """Pretrain what several trials share, unless it is there; gives the seconds that it took, whoever asked first."""
-    note = folder / "seconds.json"
+    begun = time.process_time()
     if not (folder / "weights.safetensors").exists():
-        begun = time.process_time()
         yield from runs.prepare(training, folder, method.config, device=device)
-        write_json(note, {"seconds": time.process_time() - begun})
-    seconds: float = json.loads(note.read_text(encoding="utf-8"))["seconds"] if note.exists() else 0.0
+    return _seconds(folder, time.process_time() - begun)
+
+
+def _seconds(folder: Path, spent: float) -> float:
+    """What a training took when it was done; what finding it there takes does not count."""
+    note = folder / "seconds.json"
+    if not note.exists():
+        write_json(note, {"seconds": spent})
+    seconds: float = json.loads(note.read_text(encoding="utf-8"))["seconds"]
     return seconds
 
 
@@ -177,13 +194,9 @@ def labels_of(sessions: Sequence[Session]) -> tuple[list[np.ndarray], tuple[str,
     return behavior_labels(sessions, None) if any((label >= 0).any() for label in labels) else (labels, ())
 
 
-def _training_part(session: Session, split: Split, out: Path) -> Session:
-    if split.stop is None:
-        return session
-    folder = out / "sessions" / f"first-{split.stop}.lookagain"
-    if not (folder / "session.json").exists():
-        first_part(session, split.stop).save(folder)
-    return load_session(folder)
+def training_folder(out: Path, stop: int) -> Path:
+    """Where the part of a single recording is that is learnt from."""
+    return out / "sessions" / f"first-{stop}.lookagain"
 
 
 def _mapped(
