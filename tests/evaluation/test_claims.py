@@ -41,7 +41,7 @@ def by_class(tmp_path_factory) -> pd.Series:
     rows = table[
         table["measure"].isin(["f1", "mapped_f1"]) & (table["recording"] == "(all)") & table["class"].isin(PIXEL_ONLY)
     ]
-    return rows.set_index(["class", "arm", "budget", "seed"])["value"]
+    return rows.set_index(["class", "arm", "budget", "seed"])["value"].sort_index()
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from napari_lookagain import __version__
 from napari_lookagain.annotations import Annotations
 from napari_lookagain.errors import InputError
 from napari_lookagain.evaluation.measures import write_measures
@@ -113,12 +113,12 @@ def _claim(out: Path, sessions: Sequence[Session], study: Study, parts: Sequence
             ],
         },
     }
-    note, versions = out / "study.json", {version("napari-lookagain")}
+    note, versions = out / "study.json", {__version__}
     if note.exists():
         try:
             found = json.loads(note.read_text(encoding="utf-8"))
             known = {key: found[key] for key in fixed}
-            versions |= set(found["versions"])
+            versions |= set(found.get("versions", ()))
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{note} is damaged ({error}); choose another folder with --out.") from error
         if known != fixed:
@@ -142,21 +142,27 @@ def _about(session: Session) -> dict[str, Any]:
         "animals": list(session.animals),
         "fps": session.fps,
         "video": None if session.video is None else session.video.fingerprint,
-        "keypoints": _digest(session.keypoints, session.confidence, told=f"{session.keypoint_names} {session.heading}"),
+        "keypoints": _digest_of_keypoints(session) if session.has_keypoints else None,
         "scored": {name: int((labels == code).sum()) for code, name in enumerate(names)},
-        "labels": _digest(_scored(session)),
+        "labels": _digest_of_labels(session),
     }
 
 
-def _scored(session: Session) -> np.ndarray:
-    """Behaviors by their names, (T, A); "" = unscored."""
-    return np.array([*session.annotations.behaviors, ""])[session.annotations.labels()]
-
-
-def _digest(*arrays: np.ndarray, told: str = "") -> str:
-    digest = blake2b(told.encode(), digest_size=8)
-    for array in arrays:
+def _digest_of_keypoints(session: Session) -> str:
+    digest = blake2b(f"{session.keypoint_names} {session.heading}".encode(), digest_size=8)
+    for array in (session.keypoints, session.confidence):
         digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def _digest_of_labels(session: Session) -> str:
+    """Which frames are scored as what, in whatever order the behaviors are known."""
+    labels, digest = session.annotations.labels(), blake2b(digest_size=8)
+    for code, name in sorted(enumerate(session.annotations.behaviors), key=lambda each: each[1]):
+        frames = np.packbits(labels == code)
+        if frames.any():
+            digest.update(name.encode())
+            digest.update(frames.data)
     return digest.hexdigest()
 
 
@@ -164,7 +170,7 @@ def _own_copy(session: Session, folder: Path) -> Session:
     """The recording as the evaluation keeps it: scored as it is now, with room for features beside it."""
     if (folder / "session.json").exists():
         kept = load_session(folder)
-        if np.array_equal(_scored(kept), _scored(session)):
+        if _digest_of_labels(kept) == _digest_of_labels(session):
             return kept
         shutil.rmtree(folder)  # these are the labels, as `_claim` saw: it was cut off before they were written
     annotations = Annotations(session.n_frames, session.animals)
