@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from napari_lookagain.actions.config import HeadConfig
 from napari_lookagain.model.layers import at
+from napari_lookagain.model.losses import log_weights
 from napari_lookagain.model.pooling import AttentionPooling
 
 
@@ -153,4 +154,4 @@ class ActionHead(nn.Module):
         As `napari_lookagain.model.heads.BehaviorHead.correct_prior`; without this step the softmax is taken as it is,
         which is the paper's form.
         """
-        self.log_weights.copy_(torch.where(weights > 0, weights, 1.0).log())
+        self.log_weights.copy_(log_weights(weights))

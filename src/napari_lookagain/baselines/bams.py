@@ -22,7 +22,7 @@ from napari_lookagain.ethogram import Ethogram
 from napari_lookagain.material import behavior_labels, check_tracked
 from napari_lookagain.model.layers import MLP
 from napari_lookagain.model.lookagain import ModelCard
-from napari_lookagain.model.losses import class_weights, soft_assignment
+from napari_lookagain.model.losses import class_weights, log_weights, soft_assignment
 from napari_lookagain.progress import Progress
 from napari_lookagain.settings import Settings
 
@@ -213,8 +213,8 @@ class Centers:
 class Classifier:
     """An MLP on frozen, standardized embeddings."""
 
-    def __init__(self, mean: Tensor, scale: Tensor, mlp: MLP, log_weights: Tensor) -> None:
-        self.mean, self.scale, self.mlp, self.log_weights = mean, scale, mlp, log_weights
+    def __init__(self, mean: Tensor, scale: Tensor, mlp: MLP, correction: Tensor) -> None:
+        self.mean, self.scale, self.mlp, self.correction = mean, scale, mlp, correction
 
     @classmethod
     def fit(
@@ -235,12 +235,12 @@ class Classifier:
                 loss.backward()
                 optimizer.step()
             yield Progress(epoch + 1, config.classifier_epochs, "learning behaviors", {"loss": float(loss.detach())})
-        corrected = torch.where(weights > 0, weights, 1.0) if config.correct_prior else torch.ones_like(weights)
-        return cls(mean, scale, mlp.requires_grad_(False), corrected.log())
+        correction = log_weights(weights) if config.correct_prior else torch.zeros_like(weights)
+        return cls(mean, scale, mlp.requires_grad_(False), correction)
 
     def probabilities(self, embeddings: Tensor) -> Tensor:
         """(M, K) softmax, the weights of the loss undone if so asked."""
-        return (self.mlp((embeddings - self.mean) / self.scale) - self.log_weights).softmax(-1)
+        return (self.mlp((embeddings - self.mean) / self.scale) - self.correction).softmax(-1)
 
 
 def _scale_of(embeddings: Tensor) -> tuple[Tensor, Tensor]:

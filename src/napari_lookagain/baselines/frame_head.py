@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from napari_lookagain.model.losses import class_weights, classification_loss
+from napari_lookagain.model.losses import class_weights, classification_loss, log_weights
 from napari_lookagain.progress import Progress
 from napari_lookagain.settings import Section
 
@@ -103,7 +103,7 @@ def train_head(head: FrameHead, x: Tensor, y: Tensor, seed: int, place: torch.de
     config, rng = head.config, np.random.default_rng(seed)
     weights = class_weights(y, len(head.log_weights))
     if config.correct_prior:
-        head.log_weights.copy_(torch.where(weights > 0, weights, 1.0).log())
+        head.log_weights.copy_(log_weights(weights))
     weights = weights.to(place)
     head.to(place).train()
     optimizer = torch.optim.AdamW(head.parameters(), config.learning_rate, weight_decay=config.weight_decay)

@@ -23,7 +23,7 @@ from napari_lookagain.material import behavior_labels, check_tracked
 from napari_lookagain.model.layers import MLP
 from napari_lookagain.model.layers import Transformer as Encoder
 from napari_lookagain.model.lookagain import ModelCard
-from napari_lookagain.model.losses import class_weights, classification_loss
+from napari_lookagain.model.losses import class_weights, classification_loss, log_weights
 from napari_lookagain.model.motion import MIN_SCALE
 from napari_lookagain.progress import Progress
 from napari_lookagain.settings import Settings
@@ -210,7 +210,7 @@ def _train(
     network.fit_scale(torch.cat([batch.motion[batch.valid] for batch in every]))
     weights = class_weights(torch.cat([batch.behavior.flatten() for batch in every]), len(network.card.names))
     if config.correct_prior:
-        network.log_weights.copy_(torch.where(weights > 0, weights, 1.0).log())
+        network.log_weights.copy_(log_weights(weights))
     weights = weights.to(place)
     network.to(place).train()
     optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=config.weight_decay)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from napari_lookagain.model.layers import MLP, OneScale
-from napari_lookagain.model.losses import soft_assignment, square_distance
+from napari_lookagain.model.losses import log_weights, soft_assignment, square_distance
 from napari_lookagain.model.motion import Motion
 
 
@@ -63,7 +63,7 @@ class BehaviorHead(nn.Module):
         are equally frequent, and rare ones are reported far too often; dividing by w undoes that. Without this step,
         the paper's form, the softmax is taken as it is.
         """
-        self.log_weights.copy_(torch.where(weights > 0, weights, 1.0).log())
+        self.log_weights.copy_(log_weights(weights))
 
     def probabilities(self, output: Tensor) -> Tensor:
         """(…, K) probabilities from logits."""

@@ -90,6 +90,11 @@ def class_weights(behavior: Tensor, n_classes: int) -> Tensor:
     return torch.where(count > 0, count.sum() / (present * count.clamp_min(1)), 0.0)
 
 
+def log_weights(weights: Tensor) -> Tensor:
+    """What is subtracted from logits to take class weights (K,) back; 0 for a class that was never scored."""
+    return torch.where(weights > 0, weights, 1.0).log()
+
+
 def classification_loss(logits: Tensor, behavior: Tensor, weights: Tensor) -> Tensor:
     """Eq. 19: cross-entropy of (B, A, T, K) logits with inverse class-frequency weights.
 
